@@ -1,0 +1,14 @@
+#[netns_test(
+    nodes = 3,
+    topology = line,
+    family = v6,
+    timeout = 1.5s,
+    run_in = node_0,
+    flavor = "multi_thread",
+    worker_threads = 2,
+    require = [root],
+    crate = crate::reexports::netns_test,
+)]
+async fn every_key(network: Network, own: my::Extractor) {
+    drop((network, own));
+}

@@ -1,0 +1,2 @@
+#[netns_test]
+struct NoFunction;

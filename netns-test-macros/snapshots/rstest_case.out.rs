@@ -1,0 +1,30 @@
+#[cfg_attr(not(target_os = "linux"), ignore = "netns-test needs Linux")]
+#[::core::prelude::v1::test]
+fn case_1() {
+    async fn case_1(a: Node) {
+        let x = 1;
+        t(x, a).await
+    }
+    {
+        static __NETNS_TEST: ::netns_test::__private::TestCase = ::netns_test::__private::TestCase {
+            name: ::core::concat!(::core::module_path!(), "::", "case_1"),
+            file: ::core::file!(),
+            line: ::core::line!(),
+            nodes: &["a"],
+            shape: ::netns_test::__private::Shape::Star,
+            family: ::netns_test::__private::Family::Dual,
+            timeout: ::core::option::Option::None,
+            run_in: ::core::option::Option::None,
+            runtime: ::netns_test::__private::Runtime::CurrentThread,
+            require: &[],
+            should_panic: ::netns_test::__private::ShouldPanic::No,
+        };
+        ::netns_test::__private::register!(__NETNS_TEST);
+        ::netns_test::__private::run_async(
+            &__NETNS_TEST,
+            |arguments| ::core::result::Result::Ok(
+                case_1(::netns_test::__private::argument::<Node>(arguments, "a")?),
+            ),
+        );
+    }
+}

@@ -1,0 +1,3 @@
+#[netns_test]
+#[should_panic]
+fn should_panic() {}

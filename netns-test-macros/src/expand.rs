@@ -1,0 +1,136 @@
+//! The test to tokens: one `#[test]` function with one call, and nothing that a lint of the user's could mind.
+
+use std::fmt::Debug;
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::Path;
+use syn::spanned::Spanned as _;
+
+use crate::attributes::ShouldPanic;
+use crate::check::{Runtime, Test};
+
+/// The crate by which an expansion reaches the run time.
+pub(crate) fn krate(given: Option<&Path>) -> TokenStream {
+    given.map_or_else(|| quote!(::netns_test), |path| path.to_token_stream())
+}
+
+pub(crate) fn expand(test: Test) -> TokenStream {
+    let private = {
+        let krate = krate(test.krate.as_ref());
+        quote!(#krate::__private)
+    };
+    let case = case(&test, &private);
+    let call = call(&test, &private);
+    let ignore = (!test.ignored)
+        .then(|| quote!(#[cfg_attr(not(target_os = "linux"), ignore = "netns-test needs Linux")]));
+    let Test { attrs, vis, sig, body, .. } = test;
+    let (fn_token, ident) = (sig.fn_token, &sig.ident);
+    quote! {
+        #(#attrs)*
+        #ignore
+        #[::core::prelude::v1::test]
+        #vis #fn_token #ident() {
+            #sig #body
+
+            // In a block of its own, so that the body does not see it.
+            {
+                static __NETNS_TEST: #private::TestCase = #case;
+                #private::register!(__NETNS_TEST);
+                #call
+            }
+        }
+    }
+}
+
+/// The test's description.
+fn case(test: &Test, private: &TokenStream) -> TokenStream {
+    let name = test.sig.ident.to_string();
+    // Where a report says that the test is: at its name, not at its attributes.
+    let at = at(test.sig.ident.span());
+    let (file, line) =
+        (quote_spanned!(at=> ::core::file!()), quote_spanned!(test.sig.ident.span()=> ::core::line!()));
+    let nodes = test.hosts.iter().map(|host| {
+        let (cfgs, name) = (&host.cfgs, &host.name);
+        quote!(#(#cfgs)* #name)
+    });
+    let shape = variant(&test.shape);
+    let family = variant(&test.family);
+    let timeout = match test.timeout {
+        None => quote!(::core::option::Option::None),
+        Some(timeout) => {
+            let nanos = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
+            quote!(::core::option::Option::Some(::core::time::Duration::from_nanos(#nanos)))
+        }
+    };
+    let run_in = option(test.run_in.as_ref());
+    let runtime = match test.runtime {
+        Runtime::CurrentThread => quote!(#private::Runtime::CurrentThread),
+        Runtime::MultiThread { workers } => {
+            let workers = option(workers.as_ref());
+            quote!(#private::Runtime::MultiThread { workers: #workers })
+        }
+    };
+    let require = &test.require;
+    let should_panic = match &test.should_panic {
+        ShouldPanic::No => quote!(No),
+        ShouldPanic::Yes => quote!(Yes),
+        ShouldPanic::With(text) => quote!(With(#text)),
+    };
+    quote! {
+        #private::TestCase {
+            name: ::core::concat!(::core::module_path!(), "::", #name),
+            file: #file,
+            line: #line,
+            nodes: &[#(#nodes),*],
+            shape: #private::Shape::#shape,
+            family: #private::Family::#family,
+            timeout: #timeout,
+            run_in: #run_in,
+            runtime: #runtime,
+            require: &[#(#private::Require::#require),*],
+            should_panic: #private::ShouldPanic::#should_panic,
+        }
+    }
+}
+
+/// The call that runs it, each argument injected by its type.
+fn call(test: &Test, private: &TokenStream) -> TokenStream {
+    let ident = &test.sig.ident;
+    let arguments = format_ident!("arguments", span = Span::mixed_site());
+    let injected = test.arguments.iter().map(|argument| {
+        let (cfgs, ty, host) = (&argument.cfgs, &argument.ty, &argument.host);
+        // A type that cannot be injected is underlined where it is written.
+        let inject = quote_spanned!(at(ty.span())=> #private::argument::<#ty>(#arguments, #host)?);
+        quote!(#(#cfgs)* #inject)
+    });
+    // A type that no test can return likewise.
+    let output = at(test.sig.output.span());
+    let run = if test.sig.asyncness.is_some() {
+        quote_spanned!(output=> #private::run_async)
+    } else {
+        quote_spanned!(output=> #private::run_sync)
+    };
+    // With no argument to inject, nothing names it.
+    let parameter = if test.arguments.is_empty() { quote!(_) } else { quote!(#arguments) };
+    quote! {
+        #run(&__NETNS_TEST, |#parameter| ::core::result::Result::Ok(#ident(#(#injected),*)));
+    }
+}
+
+/// The place of the user's token, for what the expansion writes there: lints take it for the macro's, as it is.
+fn at(span: Span) -> Span {
+    span.resolved_at(Span::mixed_site())
+}
+
+/// The name of an enum's variant.
+fn variant(value: &impl Debug) -> Ident {
+    Ident::new(&format!("{value:?}"), Span::mixed_site())
+}
+
+fn option<T: ToTokens>(value: Option<T>) -> TokenStream {
+    match value {
+        None => quote!(::core::option::Option::None),
+        Some(value) => quote!(::core::option::Option::Some(#value)),
+    }
+}

@@ -1,0 +1,195 @@
+//! All that an expansion of the attribute may name. Not public API: it changes without notice.
+
+use std::future::Future;
+use std::pin::pin;
+use std::process::{ExitCode, Termination};
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::task::LocalSet;
+
+pub use ctor;
+pub use inventory;
+pub use netns_test_model::{Family, Shape};
+
+use crate::error::{Doing, Error};
+use crate::harness::{self, Stop};
+use crate::inject::{Argument, FromNetwork};
+use crate::network::Network;
+use crate::panics::{Caught, Watched, watched};
+use crate::{bootstrap, mounts, worker};
+
+/// One test, as its attribute declared it.
+#[derive(Debug)]
+pub struct TestCase {
+    /// The test's path: module and name.
+    pub name: &'static str,
+    /// Where it stands.
+    pub file: &'static str,
+    /// Where it stands.
+    pub line: u32,
+    /// The host names.
+    pub nodes: &'static [&'static str],
+    /// How they are wired.
+    pub shape: Shape,
+    /// Which addresses they have.
+    pub family: Family,
+    /// How long the body may take; `None` is the default.
+    pub timeout: Option<Duration>,
+    /// The node that the body runs in.
+    pub run_in: Option<&'static str>,
+    /// The runtime of the body and of the nodes.
+    pub runtime: Runtime,
+    /// What the process must be.
+    pub require: &'static [Require],
+    /// Whether the body has to panic.
+    pub should_panic: ShouldPanic,
+}
+
+/// A Tokio runtime's flavor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runtime {
+    /// All tasks on one thread.
+    CurrentThread,
+    /// Tasks on several threads; `None` is one for each processor.
+    MultiThread {
+        /// How many threads.
+        workers: Option<usize>,
+    },
+}
+
+/// What a test requires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Require {
+    /// Real root, outside every user namespace of this crate's making.
+    Root,
+}
+
+/// `#[should_panic]`, taken over from libtest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShouldPanic {
+    /// The body must not panic.
+    No,
+    /// The body must panic.
+    Yes,
+    /// The body must panic with a message that contains this.
+    With(&'static str),
+}
+
+/// A registered test, for listings and harnesses.
+#[derive(Debug)]
+pub struct Registered(pub &'static TestCase);
+
+inventory::collect!(Registered);
+
+/// Registers a test, and the work to be done before `main`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __register {
+    ($test:expr) => {
+        $crate::__private::inventory::submit! { $crate::__private::Registered(&$test) }
+        $crate::__private::ctor::declarative::ctor! {
+            #[ctor(unsafe)]
+            fn __netns_test_before_main() {
+                $crate::__private::before_main();
+            }
+        }
+    };
+}
+
+pub use crate::__register as register;
+
+/// What is done before `main`.
+pub fn before_main() {
+    bootstrap::before_main();
+}
+
+/// Where arguments come from.
+#[derive(Debug)]
+pub struct Arguments<'a>(&'a Network);
+
+/// Makes one argument.
+pub fn argument<T: FromNetwork>(arguments: &Arguments<'_>, name: &str) -> Result<T, Error> {
+    T::from_network(&Argument::new(name, arguments.0))
+}
+
+/// Runs a test whose body is async.
+pub fn run_async<F, B>(test: &'static TestCase, body: F)
+where
+    F: FnOnce(&Arguments<'_>) -> Result<B, Error> + Send + 'static,
+    B: Future,
+    B::Output: Termination,
+{
+    harness::run(test, Box::new(move |network, stop| in_place(test, network, || block_on(test, network, stop, body))?));
+}
+
+/// Runs a test whose body is a plain function.
+pub fn run_sync<F, R>(test: &'static TestCase, body: F)
+where
+    F: FnOnce(&Arguments<'_>) -> Result<R, Error> + Send + 'static,
+    R: Termination,
+{
+    let run = move |network: &Network| {
+        // Reported on this thread: what the body returns need not be `Send`.
+        match watched(|| body(&Arguments(network)).map(Termination::report)) {
+            Ok(Ok(code)) => Ok(Ok(code)),
+            Ok(Err(error)) => Err(error),
+            Err(caught) => Ok(Err(caught)),
+        }
+    };
+    harness::run(test, Box::new(move |network, _stop| in_place(test, network, || run(network))?));
+}
+
+/// Does something where the body belongs: in its own namespaces, or in a node's.
+fn in_place<R>(test: &TestCase, network: &Network, work: impl FnOnce() -> R) -> Result<R, Error> {
+    if let Some(name) = test.run_in {
+        let node = network.node(name)?;
+        node.namespaces().settle().doing(|| format!("move the body into `{name}`"))?;
+        mounts::bind_proc_net()?;
+    }
+    Ok(work())
+}
+
+fn block_on<F, B>(
+    test: &TestCase,
+    network: &Network,
+    stop: &Stop,
+    body: F,
+) -> Result<Result<ExitCode, Caught>, Error>
+where
+    F: FnOnce(&Arguments<'_>) -> Result<B, Error>,
+    B: Future,
+    B::Output: Termination,
+{
+    let namespaces = match test.run_in {
+        Some(name) => std::sync::Arc::clone(network.node(name)?.namespaces()),
+        None => std::sync::Arc::clone(&network.0.body),
+    };
+    let runtime = worker::runtime(test.runtime, network.0.short_name(), &namespaces).doing(|| "build the runtime of the body")?;
+    let local = LocalSet::new();
+    let output = local.block_on(&runtime, async {
+        let output = {
+            let mut body = pin!(Watched::new(async {
+                let body = body(&Arguments(network))?;
+                Ok(body.await.report())
+            }));
+            let mut stopped = pin!(stop.wanted());
+            std::future::poll_fn(|context| match stopped.as_mut().poll(context) {
+                Poll::Ready(()) => Poll::Ready(None),
+                Poll::Pending => body.as_mut().poll(context).map(Some),
+            })
+            .await
+        };
+        worker::drain().await;
+        output
+    });
+    drop(local);
+    // Threads of `spawn_blocking` that block cannot be stopped, and are not waited for.
+    runtime.shutdown_background();
+    match output {
+        Some(Ok(Ok(code))) => Ok(Ok(code)),
+        Some(Ok(Err(error))) => Err(error),
+        Some(Err(caught)) => Ok(Err(caught)),
+        None => Err(Error::because("run the body", "the timeout passed")),
+    }
+}

@@ -1,0 +1,183 @@
+//! Before `main`: a user namespace, while the process still has one thread.
+//!
+//! `unshare(CLONE_NEWUSER)` fails with EINVAL in a process with more threads than one (user_namespaces(7)), so it has to
+//! happen before libtest starts any. The user is mapped to itself, the effective capabilities are cleared and the
+//! permitted ones kept: plain tests can do what they could before, and the threads of netns tests raise what they need.
+//!
+//! Code here runs in a constructor: it makes system calls and little else, never prints, never fails. It records what
+//! happened, and the first netns test reports it.
+
+use std::ffi::CStr;
+use std::io::Write as _;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::stat::Mode;
+use nix::unistd::{getegid, geteuid, read};
+
+use crate::sys;
+use crate::sys::caps::{CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN, CAP_SYS_CHROOT, Sets};
+
+/// What the process may do, as the constructor found or made it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum State {
+    /// The process had every capability that is needed, and was left as it is.
+    Privileged,
+    /// The process is in a user namespace of its own.
+    UserNamespace,
+    /// It asked for a list of its tests: nothing was done.
+    Listing,
+    /// `NETNS_TEST_USERNS=0`, and the process has not the capabilities: nothing was done.
+    OptedOut,
+    /// A step was refused.
+    Refused(Refused),
+}
+
+/// The step that the kernel refused, and why.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Refused {
+    pub(crate) step: Step,
+    pub(crate) errno: Errno,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Making a child process to try it in.
+    Trial,
+    /// `unshare(CLONE_NEWUSER)`.
+    Unshare,
+    /// Writing /proc/self/setgroups, uid_map or gid_map.
+    Map,
+    /// Using a capability in the new namespace.
+    Use,
+    /// Clearing the effective capabilities.
+    Clear,
+}
+
+impl Step {
+    fn refused(self, errno: Errno) -> Refused {
+        Refused { step: self, errno }
+    }
+}
+
+/// What netns tests do: make namespaces and interfaces, open raw sockets, enter mount namespaces (setns(2)).
+const NEEDED: [u32; 4] = [CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN, CAP_SYS_CHROOT];
+
+/// The variables by which clients find a proxy of the host's network.
+const PROXIES: [&CStr; 12] = [
+    c"http_proxy",
+    c"https_proxy",
+    c"ftp_proxy",
+    c"all_proxy",
+    c"no_proxy",
+    c"socks_proxy",
+    c"HTTP_PROXY",
+    c"HTTPS_PROXY",
+    c"FTP_PROXY",
+    c"ALL_PROXY",
+    c"NO_PROXY",
+    c"SOCKS_PROXY",
+];
+
+static STATE: OnceLock<State> = OnceLock::new();
+
+/// What the constructor left behind; `None` in a process in which it did not run.
+pub(crate) fn state() -> Option<State> {
+    STATE.get().copied()
+}
+
+/// The constructor's work. Every expanded attribute registers it; the first call does it.
+pub(crate) fn before_main() {
+    static CALLED: AtomicBool = AtomicBool::new(false);
+    if !CALLED.swap(true, Ordering::Relaxed) {
+        STATE.get_or_init(prepare);
+    }
+}
+
+fn prepare() -> State {
+    if lists_tests() {
+        return State::Listing;
+    }
+    sys::env::remove_while_alone(&PROXIES);
+    raise_open_files();
+    if Sets::current().is_ok_and(|sets| sets.can(&NEEDED)) && matches!(sys::in_trial_child(use_it), Ok(Ok(()))) {
+        return State::Privileged;
+    }
+    if std::env::var_os("NETNS_TEST_USERNS").is_some_and(|value| value == "0") {
+        return State::OptedOut;
+    }
+    let tried = match sys::in_trial_child(try_user_namespace) {
+        Ok(outcome) => outcome,
+        Err(error) => Err(Step::Trial.refused(Errno::from_raw(error.raw_os_error().unwrap_or(0)))),
+    };
+    match tried.and_then(|()| enter_user_namespace()).and_then(|()| clear_effective()) {
+        Ok(()) => State::UserNamespace,
+        Err(refused) => State::Refused(refused),
+    }
+}
+
+/// The whole sequence: AppArmor lets a user namespace be made and then denies every capability in it, so the proof is
+/// to use one.
+fn try_user_namespace() -> Result<(), Refused> {
+    enter_user_namespace()?;
+    use_it()
+}
+
+fn use_it() -> Result<(), Refused> {
+    unshare(CloneFlags::CLONE_NEWUTS).map_err(|errno| Step::Use.refused(errno))
+}
+
+fn enter_user_namespace() -> Result<(), Refused> {
+    let (user, group) = (geteuid().as_raw(), getegid().as_raw());
+    unshare(CloneFlags::CLONE_NEWUSER).map_err(|errno| Step::Unshare.refused(errno))?;
+    // user_namespaces(7): an unprivileged process maps its own ids alone, and must give up setgroups(2) first.
+    write_file(c"/proc/self/setgroups", format_args!("deny"))?;
+    write_file(c"/proc/self/uid_map", format_args!("{user} {user} 1"))?;
+    write_file(c"/proc/self/gid_map", format_args!("{group} {group} 1"))
+}
+
+fn clear_effective() -> Result<(), Refused> {
+    let clear = || Sets { effective: 0, inheritable: 0, ..Sets::current()? }.apply();
+    clear().map_err(|error: std::io::Error| Step::Clear.refused(Errno::from_raw(error.raw_os_error().unwrap_or(0))))
+}
+
+/// Writes a short text in one write(2), as the files of user namespaces demand.
+fn write_file(path: &CStr, text: std::fmt::Arguments<'_>) -> Result<(), Refused> {
+    let mut buffer = [0_u8; 64];
+    let mut rest = &mut buffer[..];
+    if rest.write_fmt(text).is_err() {
+        return Err(Step::Map.refused(Errno::E2BIG));
+    }
+    let unused = rest.len();
+    let length = buffer.len() - unused;
+    let write = || {
+        let file = open(path, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+        nix::unistd::write(&file, &buffer[..length])
+    };
+    write().map(drop).map_err(|errno| Step::Map.refused(errno))
+}
+
+/// Raises the soft limit of open files to the hard one: a test needs about 20, and many run at once.
+fn raise_open_files() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+    {
+        // A refusal leaves the old limit, and the gate in front of the tests reads what is in force.
+        let _unchanged = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}
+
+/// Whether the command line holds `--list`. `std::env::args` is not filled yet on every C library.
+fn lists_tests() -> bool {
+    let mut line = [0_u8; 16 * 1024];
+    let read = || {
+        let file = open(c"/proc/self/cmdline", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+        read(&file, &mut line)
+    };
+    let length = { read }().unwrap_or(0);
+    line[..length].split(|&byte| byte == 0).skip(1).any(|argument| argument == b"--list")
+}

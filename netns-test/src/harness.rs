@@ -1,0 +1,416 @@
+//! The whole life of one test.
+//!
+//! libtest's thread waits; the body's thread provisions, runs the body and tears down. When the timeout passes first, a
+//! thread of its own tears down in the body's place.
+
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Once};
+use std::time::{Duration, Instant};
+use std::{env, fs, panic, thread};
+
+use netns_test_model::{Topology, parse_duration};
+use tokio::sync::Notify;
+
+use crate::__private::{Require, ShouldPanic, TestCase};
+use crate::error::{Doing, Error};
+use crate::namespace::prepare_thread;
+use crate::network::{Net, Network};
+use crate::panics::{Caught, Record};
+use crate::teardown::{Leftover, hold, tear_down};
+use crate::{bootstrap, gate, panics, plan, probe, provision, registry, sys, worker};
+
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What the body is, from the expansion: it makes the arguments, runs, and tells how it ended.
+pub(crate) type Body = Box<dyn FnOnce(&Network, &Stop) -> Result<Result<ExitCode, Caught>, Error> + Send>;
+
+/// Asks an async body to drop its future at the next await.
+#[derive(Clone, Default)]
+pub(crate) struct Stop(Arc<Notify>);
+
+impl Stop {
+    pub(crate) async fn wanted(&self) {
+        self.0.notified().await;
+    }
+}
+
+/// How a test ended.
+enum Ending {
+    /// The body ran.
+    Ran(Result<ExitCode, Caught>),
+    /// This crate failed; the body did not run, or not to its end.
+    Failed(Error),
+    /// The timeout passed.
+    TimedOut(Duration),
+}
+
+/// What the body's thread tells libtest's.
+enum Progress {
+    Started(Arc<Net>),
+    BodyEnded,
+    Ended(Ending, Result<Vec<Leftover>, Error>),
+}
+
+/// Runs one test, on libtest's thread. Returning passes it, unwinding fails it.
+pub(crate) fn run(test: &'static TestCase, body: Body) {
+    panics::install_hook();
+    if let Some(cause) = probe::refusal().or_else(|| unmet(test)) {
+        return refuse(test, &cause);
+    }
+    let _running = Running::start();
+    match live(test, body) {
+        Verdict::Pass => {}
+        Verdict::Unsupported(cause) => refuse(test, &cause),
+        Verdict::Fail(text) => {
+            eprintln!("netns-test: {text}");
+            fail()
+        }
+        Verdict::Panicked(payload) => panic::resume_unwind(payload),
+    }
+}
+
+enum Verdict {
+    Pass,
+    Fail(String),
+    Unsupported(String),
+    /// The body's own panic, which has printed its message already.
+    Panicked(Box<dyn std::any::Any + Send>),
+}
+
+/// Fails the test without one more message of the panic hook.
+fn fail() -> ! {
+    panic::resume_unwind(Box::new("the netns test failed"))
+}
+
+fn live(test: &'static TestCase, body: Body) -> Verdict {
+    let topology = Topology::new(test.nodes.iter().map(ToString::to_string).collect(), test.shape, test.family);
+    if let Err(problems) = topology.check() {
+        let texts: Vec<&str> = problems.iter().map(|problem| problem.message.as_str()).collect();
+        return Verdict::Fail(format!("the topology cannot be built: {}", texts.join("; ")));
+    }
+    let limit = match limit(test.timeout) {
+        Ok(limit) => limit,
+        Err(text) => return Verdict::Fail(text),
+    };
+    let _share = match gate::enter(test.nodes.len()) {
+        Ok(share) => share,
+        Err((wanted, limit)) => {
+            return Verdict::Unsupported(format!(
+                "the process may open too few files: this test needs {wanted} file descriptors, the limit is {limit}\n\
+                 to mend it: `ulimit -n {}`",
+                (wanted * 2).max(4096)
+            ));
+        }
+    };
+    let stop = Stop::default();
+    let (tell, progress) = mpsc::channel();
+    let claimed = Arc::new(AtomicBool::new(false));
+    let started = {
+        let (stop, claimed) = (stop.clone(), Arc::clone(&claimed));
+        // Named as libtest names its own threads, so that panic messages read as usual.
+        thread::Builder::new().name(test.name.to_owned()).spawn(move || {
+            let ended = body_thread(test, topology, limit, body, &stop, &tell, &claimed);
+            if let Some((ending, leftovers)) = ended {
+                // libtest's thread waits for this, unless the timeout passed.
+                let _timed_out = tell.send(Progress::Ended(ending, leftovers));
+            }
+        })
+    };
+    let (net, ending, leftovers) = match started {
+        Ok(_detached) => wait(&progress, &stop, &claimed),
+        Err(error) => (None, Ending::Failed(Error::new("start the thread of the test", error)), Ok(Vec::new())),
+    };
+    let verdict = verdict(test, net.as_deref(), ending, leftovers);
+    if let Some(mut net) = net {
+        // Handles that outlive the test may still hold it; what they hold is released with them.
+        match Arc::get_mut(&mut net) {
+            Some(net) => hold(net),
+            None => net.all_namespaces().for_each(|namespaces| registry::remove(namespaces.inode())),
+        }
+    }
+    verdict
+}
+
+/// The life of the body's thread; `None` when libtest's thread has taken over.
+fn body_thread(
+    test: &'static TestCase,
+    topology: Topology,
+    limit: Option<Duration>,
+    body: Body,
+    stop: &Stop,
+    tell: &mpsc::Sender<Progress>,
+    claimed: &AtomicBool,
+) -> Option<(Ending, Result<Vec<Leftover>, Error>)> {
+    let plan = plan::plan(&topology);
+    let made = prepare_thread().and_then(|()| provision::provision(test.name, plan, test.runtime, limit));
+    let net = match made {
+        Ok(net) => net,
+        Err(error) => return Some((Ending::Failed(error), Ok(Vec::new()))),
+    };
+    // Nobody else has set it: the body starts once.
+    net.clock.started.get_or_init(Instant::now);
+    let network = Network(Arc::clone(&net));
+    // The receiver lives until this thread or the timeout ends the test.
+    tell.send(Progress::Started(Arc::clone(&net))).ok()?;
+    let ending = match body(&network, stop) {
+        Ok(ran) => Ending::Ran(ran),
+        Err(error) => Ending::Failed(error),
+    };
+    drop(network);
+    if !matches!(&ending, Ending::Ran(Ok(code)) if *code == ExitCode::SUCCESS) {
+        hint_at_forgotten_handles(&net);
+    }
+    if claimed.swap(true, Ordering::AcqRel) {
+        return None;
+    }
+    let _waiting = tell.send(Progress::BodyEnded);
+    let leftovers = net.body.settle().doing(|| "return to the body's namespaces").and_then(|()| tear_down(&net));
+    Some((ending, leftovers))
+}
+
+type Ended = (Option<Arc<Net>>, Ending, Result<Vec<Leftover>, Error>);
+
+/// Waits on libtest's thread for the end of a test, or for its timeout.
+fn wait(progress: &mpsc::Receiver<Progress>, stop: &Stop, claimed: &AtomicBool) -> Ended {
+    let mut net: Option<Arc<Net>> = None;
+    let mut body_ended = false;
+    loop {
+        let deadline = net.as_ref().filter(|_| !body_ended).and_then(|net| net.clock.deadline());
+        let received = match deadline {
+            Some(deadline) => progress.recv_timeout(deadline.saturating_duration_since(Instant::now())),
+            None => progress.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        match received {
+            Ok(Progress::Started(started)) => net = Some(started),
+            Ok(Progress::BodyEnded) => body_ended = true,
+            Ok(Progress::Ended(ending, leftovers)) => return (net, ending, leftovers),
+            Err(RecvTimeoutError::Timeout) => {
+                if let (false, Some(net)) = (claimed.swap(true, Ordering::AcqRel), &net) {
+                    let leftovers = time_out(net, stop);
+                    let limit = net.clock.limit.unwrap_or_default();
+                    return (Some(Arc::clone(net)), Ending::TimedOut(limit), leftovers);
+                }
+                // The body ended in this very moment, and its thread tells how.
+                body_ended = true;
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                let error = Error::because("run the test", "its thread ended without a result");
+                return (net, Ending::Failed(error), Ok(Vec::new()));
+            }
+        }
+    }
+}
+
+/// Tears a network down in place of a body that did not end.
+fn time_out(net: &Arc<Net>, stop: &Stop) -> Result<Vec<Leftover>, Error> {
+    // A body that waits is dropped; one that runs or blocks cannot be.
+    net.ended.store(true, Ordering::Release);
+    stop.0.notify_one();
+    let (tell, told) = mpsc::channel();
+    let inside = Arc::clone(net);
+    worker::spawn_in("netns-test".to_owned(), Arc::clone(&net.body), move |settled| {
+        // The receiver waits for this.
+        let _waiting = tell.send(settled.and_then(|()| tear_down(&inside)));
+    })?;
+    told.recv().unwrap_or_else(|_| Err(Error::because("tear down the network", "the thread that does it panicked")))
+}
+
+fn verdict(
+    test: &TestCase,
+    net: Option<&Net>,
+    ending: Ending,
+    leftovers: Result<Vec<Leftover>, Error>,
+) -> Verdict {
+    let mut texts = Vec::new();
+    let mut payload = None;
+    let mut own = None;
+    match ending {
+        Ending::Ran(Err(caught)) => {
+            own = caught.index();
+            match (test.should_panic, caught.message()) {
+                (ShouldPanic::Yes, _) => {}
+                (ShouldPanic::With(expected), message) if message.contains(expected) => {}
+                (ShouldPanic::With(expected), message) => texts.push(format!(
+                    "the panic did not contain the expected string\n      panic message: {message:?}\n \
+                     expected substring: {expected:?}"
+                )),
+                (ShouldPanic::No, _) => payload = Some(caught.observed()),
+            }
+        }
+        Ending::Ran(Ok(_)) if test.should_panic != ShouldPanic::No => {
+            texts.push("the test did not panic as expected".to_owned());
+        }
+        // The standard library has printed the error.
+        Ending::Ran(Ok(code)) if code != ExitCode::SUCCESS => texts.push("the test returned an error".to_owned()),
+        Ending::Ran(Ok(_)) => {}
+        Ending::Failed(error) => {
+            match probe::advice(error.io().and_then(std::io::Error::raw_os_error), error.operation()) {
+                Some(advice) => return Verdict::Unsupported(format!("{advice}\nrefused: {error}")),
+                None => texts.push(error.to_string()),
+            }
+        }
+        Ending::TimedOut(limit) => texts.push(format!(
+            "the test timed out after {limit:?} (`timeout = …` in the attribute or NETNS_TEST_TIMEOUT changes that)"
+        )),
+    }
+    let uncaught = net.map(|net| net.witness.uncaught()).unwrap_or_default();
+    texts.extend(uncaught.iter().filter(|(index, _)| Some(*index) != own).map(|(_, record)| describe(record)));
+    let failed = !texts.is_empty() || payload.is_some();
+    match leftovers {
+        Ok(threads) if failed && !threads.is_empty() => {
+            let names: Vec<String> = threads.iter().map(Leftover::to_string).collect();
+            texts.push(format!("{} left behind: {}", plural(threads.len(), "thread was", "threads were"), names.join(", ")));
+        }
+        Ok(_) => {}
+        Err(error) => texts.push(error.to_string()),
+    }
+    match payload {
+        Some(payload) => {
+            texts.iter().for_each(|text| eprintln!("netns-test: {text}"));
+            Verdict::Panicked(payload)
+        }
+        None if texts.is_empty() => Verdict::Pass,
+        None => Verdict::Fail(texts.join("\nnetns-test: ")),
+    }
+}
+
+fn plural(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+fn describe(record: &Record) -> String {
+    let Record { thread, node, location, message, .. } = record;
+    let place = node.as_ref().map_or_else(|| "the body".to_owned(), |node| format!("the node `{node}`"));
+    format!(
+        "a panic in {place}, on the thread `{thread}`, was not caught\n{location}: {message}\n\
+         (if it is expected: read it from its handle, or hold `Network::allow_panics`)"
+    )
+}
+
+/// Fails a test that cannot run here, or skips it where the user asked for that.
+fn refuse(test: &TestCase, cause: &str) {
+    if env::var_os("NETNS_TEST_UNSUPPORTED").is_some_and(|value| value == "skip") {
+        // Past libtest's capture: it has no run-time skip, and counts the test as ok.
+        let text = format!("netns-test: skipped {}: {}\n", test.name, cause.replace('\n', "; "));
+        return sys::process::write_raw(2, text.as_bytes());
+    }
+    eprintln!("netns-test: this test cannot run here: {cause}");
+    fail()
+}
+
+/// What the test requires and the process is not, with the mending.
+fn unmet(test: &TestCase) -> Option<String> {
+    let is_root = || matches!(bootstrap::state(), Some(bootstrap::State::Privileged)) && nix::unistd::geteuid().is_root();
+    test.require.iter().find_map(|requirement| match requirement {
+        Require::Root if !is_root() => Some(
+            "the test requires root (`require = [root]`)\n\
+             to mend it: run the tests as root (`CARGO_TARGET_<TRIPLE>_RUNNER=\"sudo -E\" cargo test`)"
+                .to_owned(),
+        ),
+        Require::Root => None,
+    })
+}
+
+/// How long the body may take; `None` is without end.
+fn limit(declared: Option<Duration>) -> Result<Option<Duration>, String> {
+    if is_debugged() {
+        return Ok(None);
+    }
+    match env::var("NETNS_TEST_TIMEOUT") {
+        Ok(value) if value == "none" => Ok(None),
+        Ok(value) => match parse_duration(&value) {
+            Ok(limit) => Ok(Some(limit)),
+            Err(problem) => Err(format!("NETNS_TEST_TIMEOUT is `{value}`: {problem} (or `none`)")),
+        },
+        Err(env::VarError::NotPresent) => Ok(Some(declared.unwrap_or(DEFAULT_TIMEOUT))),
+        Err(error) => Err(format!("NETNS_TEST_TIMEOUT: {error}")),
+    }
+}
+
+/// Whether a debugger holds the process (`TracerPid` of proc_pid_status(5)).
+fn is_debugged() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status.lines().filter_map(|line| line.strip_prefix("TracerPid:")).any(|tracer| tracer.trim() != "0")
+}
+
+/// The tests that run right now: a process that exits meanwhile has been ended by one of them.
+static RUNNING: AtomicUsize = AtomicUsize::new(0);
+
+struct Running;
+
+impl Running {
+    fn start() -> Self {
+        static REGISTER: Once = Once::new();
+        REGISTER.call_once(|| {
+            if let Err(error) = sys::process::at_exit(at_exit) {
+                eprintln!("netns-test: failed to watch for `exit` in tests: {error}");
+                fail();
+            }
+        });
+        RUNNING.fetch_add(1, Ordering::AcqRel);
+        Self
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        RUNNING.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// A body that calls `exit(0)` would end the process as if all were well.
+extern "C" fn at_exit() {
+    if RUNNING.load(Ordering::Acquire) == 0 {
+        return;
+    }
+    let net = registry::here().ok().flatten().and_then(|place| place.net.upgrade());
+    let who = net.map_or_else(|| "a thread".to_owned(), |net| format!("the test `{}`", net.test));
+    let text = format!("netns-test: {who} called `exit` while netns tests were running: they have failed\n");
+    sys::process::write_raw(2, text.as_bytes());
+    sys::process::exit_now(101)
+}
+
+/// Says so where the body tried to reach something from its own namespace, which has the loopback only.
+fn hint_at_forgotten_handles(net: &Net) {
+    let unrouted = |file: &str, name: &str| {
+        let text = fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap_or_default();
+        counter(&text, name)
+    };
+    let count = unrouted("snmp", "OutNoRoutes") + unrouted("snmp6", "Ip6OutNoRoutes");
+    if count > 0 && !net.nodes.is_empty() {
+        eprintln!(
+            "netns-test: {} from the body found no route: the body stands outside the network, in a namespace with \
+             the loopback only\n(use `node.connect_tcp`, `node.run` or `node.enter`, or `run_in = NODE` in the attribute)",
+            plural(count as usize, "packet or connection", "packets or connections"),
+        );
+    }
+}
+
+/// A counter of /proc/net/snmp (a line of names, a line of values) or snmp6 (a name and a value in each line).
+fn counter(text: &str, name: &str) -> u64 {
+    let mut names: Vec<&str> = Vec::new();
+    for line in text.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let position = names.iter().position(|&word| word == name);
+        match (&words[..], position) {
+            ([first, value], _) if *first == name => return value.parse().unwrap_or(0),
+            (_, Some(position)) => return words.get(position).and_then(|value| value.parse().ok()).unwrap_or(0),
+            _ => names = words,
+        }
+    }
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::counter;
+
+    #[test]
+    fn counters_are_read_from_both_forms() {
+        assert_eq!(counter("Ip: InReceives OutNoRoutes\nIp: 12 3\nIcmp: InMsgs\nIcmp: 0\n", "OutNoRoutes"), 3);
+        assert_eq!(counter("Ip6InReceives 4\nIp6OutNoRoutes 5\n", "Ip6OutNoRoutes"), 5);
+        assert_eq!(counter("", "OutNoRoutes"), 0);
+    }
+}

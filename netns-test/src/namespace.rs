@@ -1,0 +1,170 @@
+//! The namespaces of one node, and entering them.
+
+use std::marker::PhantomData;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::{fs, io};
+
+use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::stat::fstat;
+
+use crate::error::{Doing, Error};
+use crate::{registry, sys};
+
+/// A network, a mount and a UTS namespace, held by their file descriptors.
+#[derive(Debug)]
+pub(crate) struct Namespaces {
+    net: OwnedFd,
+    mount: OwnedFd,
+    uts: OwnedFd,
+    inode: u64,
+}
+
+/// What all three are made with.
+const ALL: CloneFlags = CloneFlags::CLONE_NEWNET.union(CloneFlags::CLONE_NEWNS).union(CloneFlags::CLONE_NEWUTS);
+
+impl Namespaces {
+    /// Moves the calling thread into new namespaces, the mounts copied from where it stands.
+    pub(crate) fn unshare() -> Result<Self, Error> {
+        unshare(ALL).doing(|| "create namespaces")?;
+        Self::of_this_thread().doing(|| "open the new namespaces")
+    }
+
+    fn of_this_thread() -> io::Result<Self> {
+        // /proc/self would be the main thread's.
+        let open = |kind: &str| fs::File::open(format!("/proc/thread-self/ns/{kind}")).map(OwnedFd::from);
+        let net = open("net")?;
+        let inode = fstat(&net)?.st_ino;
+        Ok(Self { net, mount: open("mnt")?, uts: open("uts")?, inode })
+    }
+
+    pub(crate) fn net(&self) -> BorrowedFd<'_> {
+        self.net.as_fd()
+    }
+
+    /// The network namespace's inode number, which is its name in the kernel (namespaces(7)).
+    pub(crate) fn inode(&self) -> u64 {
+        self.inode
+    }
+
+    /// Moves the calling thread in for good. Its working directory stays the one of that name.
+    pub(crate) fn settle(&self) -> io::Result<()> {
+        let directory = std::env::current_dir();
+        // setns(2) refuses a mount namespace to a thread that shares its root and working directory with another.
+        unshare(CloneFlags::CLONE_FS)?;
+        setns(self.net.as_fd(), CloneFlags::CLONE_NEWNET)?;
+        setns(self.mount.as_fd(), CloneFlags::CLONE_NEWNS)?;
+        setns(self.uts.as_fd(), CloneFlags::CLONE_NEWUTS)?;
+        // It was moved to the root directory. A directory that has been removed has no name to go back to.
+        directory.map_or(Ok(()), std::env::set_current_dir)
+    }
+
+    /// Moves the calling thread into the mount namespace alone.
+    pub(crate) fn settle_mounts(&self) -> io::Result<()> {
+        Ok(setns(self.mount.as_fd(), CloneFlags::CLONE_NEWNS)?)
+    }
+}
+
+/// The network namespace that the calling thread is in, by inode number.
+pub(crate) fn current_inode() -> io::Result<u64> {
+    Ok(nix::sys::stat::stat("/proc/thread-self/ns/net")?.st_ino)
+}
+
+/// Makes the calling thread one that may make and enter namespaces: its capabilities raised, its working directory its
+/// own.
+pub(crate) fn prepare_thread() -> Result<(), Error> {
+    if matches!(crate::bootstrap::state(), Some(crate::bootstrap::State::UserNamespace)) {
+        sys::caps::raise().doing(|| "raise the capabilities of a thread")?;
+    }
+    unshare(CloneFlags::CLONE_FS).doing(|| "give a thread a working directory of its own")
+}
+
+/// How much of a node a thread enters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// Network, mounts and host name.
+    Whole,
+    /// The network alone: enough for a socket to be born in it.
+    Network,
+}
+
+/// The calling thread is in other namespaces than its own until this is dropped.
+///
+/// If it cannot be brought back the process aborts, rather than go on in the wrong network.
+#[must_use = "the thread returns when this is dropped"]
+pub(crate) struct Entered {
+    back: Option<Back>,
+    /// It is about one thread.
+    _not_send: PhantomData<*const ()>,
+}
+
+struct Back {
+    home: Arc<Namespaces>,
+    depth: Depth,
+    directory: Option<PathBuf>,
+}
+
+/// Moves the calling thread, which has to be one of a running test, into `target`.
+pub(crate) fn enter(target: &Namespaces, depth: Depth) -> io::Result<Entered> {
+    let home = registry::here()?
+        .ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "this thread is not one of the test's: it could never return from a node to the namespace that it is in \
+                 (use `run`, `spawn` or `spawn_thread`, which bring a thread of the node's own)",
+            )
+        })?
+        .namespaces;
+    if home.inode == target.inode {
+        return Ok(Entered { back: None, _not_send: PhantomData });
+    }
+    let directory = match depth {
+        Depth::Whole => {
+            unshare(CloneFlags::CLONE_FS)?;
+            std::env::current_dir().ok()
+        }
+        Depth::Network => None,
+    };
+    setns(target.net.as_fd(), CloneFlags::CLONE_NEWNET)?;
+    let entered = Entered { back: Some(Back { home, depth, directory }), _not_send: PhantomData };
+    if depth == Depth::Whole {
+        // From here on a refusal drops `entered`, which brings the thread back.
+        setns(target.mount.as_fd(), CloneFlags::CLONE_NEWNS)?;
+        setns(target.uts.as_fd(), CloneFlags::CLONE_NEWUTS)?;
+        if let Some(back) = &entered.back {
+            back.restore_directory()?;
+        }
+    }
+    Ok(entered)
+}
+
+impl Back {
+    fn restore_directory(&self) -> io::Result<()> {
+        self.directory.as_ref().map_or(Ok(()), std::env::set_current_dir)
+    }
+
+    fn go(&self) -> io::Result<()> {
+        setns(self.home.net.as_fd(), CloneFlags::CLONE_NEWNET)?;
+        if self.depth == Depth::Whole {
+            setns(self.home.mount.as_fd(), CloneFlags::CLONE_NEWNS)?;
+            setns(self.home.uts.as_fd(), CloneFlags::CLONE_NEWUTS)?;
+            // The directory may have been removed meanwhile: the thread is at home all the same.
+            self.restore_directory().or_else(|error| match error.kind() {
+                io::ErrorKind::NotFound => Ok(()),
+                _ => Err(error),
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        if let Some(Err(error)) = self.back.take().map(|back| back.go()) {
+            let text = format!("netns-test: failed to return a thread to its own namespaces, aborting: {error}\n");
+            sys::process::write_raw(2, text.as_bytes());
+            std::process::abort();
+        }
+    }
+}

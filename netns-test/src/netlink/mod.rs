@@ -1,0 +1,22 @@
+//! Netlink: how the kernel is asked for links, addresses, routes, neighbours and sockets.
+//!
+//! Synchronous, and without knowledge of tests and nodes: a socket speaks for the network namespace that it was
+//! opened in, and whoever opens it decides which one that is.
+
+#[cfg(target_os = "linux")]
+mod decode;
+#[cfg(target_os = "linux")]
+mod diag;
+#[cfg(target_os = "linux")]
+mod route;
+#[cfg(target_os = "linux")]
+mod socket;
+pub mod state;
+#[cfg(all(test, target_os = "linux"))]
+mod tests;
+
+#[cfg(target_os = "linux")]
+pub(crate) use self::{
+    diag::DiagSocket,
+    route::{Batch, LinkEnd, NetlinkError, Request, RouteSocket},
+};

@@ -1,0 +1,137 @@
+//! The network of a running test, as a whole.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+use std::fmt;
+
+use crate::__private::Runtime;
+use crate::error::Error;
+use crate::namespace::Namespaces;
+use crate::node::{Node, NodeState};
+use crate::panics::{AllowPanics, Witness};
+use crate::plan::Plan;
+use crate::registry;
+
+/// All that belongs to one running test.
+pub(crate) struct Net {
+    /// The test's path, `module::name`.
+    pub(crate) test: &'static str,
+    pub(crate) flavor: Runtime,
+    pub(crate) plan: Plan,
+    pub(crate) body: Arc<Namespaces>,
+    /// Where the switch is, in a network that has one.
+    pub(crate) switch: Option<std::os::fd::OwnedFd>,
+    pub(crate) nodes: Vec<Arc<NodeState>>,
+    pub(crate) clock: Clock,
+    pub(crate) witness: Witness,
+    pub(crate) ended: AtomicBool,
+}
+
+/// When the body started, and how long it may take.
+#[derive(Debug)]
+pub(crate) struct Clock {
+    pub(crate) limit: Option<Duration>,
+    pub(crate) started: OnceLock<Instant>,
+}
+
+impl Clock {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.started.get()?.checked_add(self.limit?)
+    }
+
+    /// When something that waits has to give up, so that its error comes before the test's timeout.
+    pub(crate) fn deadline_of_waits(&self) -> Option<Instant> {
+        let margin = (self.limit? / 10).min(Duration::from_millis(500));
+        self.deadline()?.checked_sub(margin)
+    }
+}
+
+impl Net {
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// The test's name without its modules, for the names of threads.
+    pub(crate) fn short_name(&self) -> &'static str {
+        self.test.rsplit("::").next().unwrap_or(self.test)
+    }
+
+    /// The body's namespaces and every node's.
+    pub(crate) fn all_namespaces(&self) -> impl Iterator<Item = &Arc<Namespaces>> {
+        self.nodes.iter().map(|node| &node.namespaces).chain([&self.body])
+    }
+}
+
+impl fmt::Debug for Net {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Net").field("test", &self.test).finish_non_exhaustive()
+    }
+}
+
+/// The network of a running test: its nodes, and what spans them.
+///
+/// Ask for it as an argument, or with [`Network::current`] where no argument can be had.
+#[derive(Clone, Debug)]
+pub struct Network(pub(crate) Arc<Net>);
+
+impl Network {
+    /// The network of the test that the calling thread belongs to, told by the network namespace that it is in.
+    ///
+    /// It works in the body, in nodes, and in every thread that was started there, also in macros that cannot pass
+    /// arguments on, such as proptest's.
+    ///
+    /// # Errors
+    /// The thread belongs to no running netns test.
+    pub fn current() -> Result<Self, Error> {
+        let operation = "find the network of the running test";
+        let place = registry::here().map_err(|error| Error::new(operation, error))?;
+        let net = place.and_then(|place| place.net.upgrade()).filter(|net| !net.has_ended());
+        net.map(Self).ok_or_else(|| {
+            Error::because(operation, "the calling thread is in no network of a running `#[netns_test]`")
+        })
+    }
+
+    /// The nodes, in the order of their declaration.
+    pub fn nodes(&self) -> Vec<Node> {
+        self.0.nodes.iter().map(|state| Node::new(Arc::clone(state))).collect()
+    }
+
+    /// The node of this host name; `web_server` finds `web-server`, too.
+    ///
+    /// # Errors
+    /// There is no such node; the error lists those there are.
+    pub fn node(&self, name: &str) -> Result<Node, Error> {
+        let spelled = name.replace('_', "-");
+        let found = self.0.nodes.iter().find(|state| state.name() == name || state.name() == spelled);
+        found.map(|state| Node::new(Arc::clone(state))).ok_or_else(|| {
+            let names: Vec<&str> = self.0.nodes.iter().map(|state| state.name()).collect();
+            let known = match (netns_test_model::closest(name, names.iter().copied()), names.is_empty()) {
+                (Some(close), _) => format!("did you mean `{close}`?"),
+                (None, true) => "the network has no nodes".to_owned(),
+                (None, false) => format!("there are `{}`", names.join("`, `")),
+            };
+            Error::because(format!("find the node `{name}`"), known)
+        })
+    }
+
+    /// When the test's timeout passes; `None` before the body starts, and where there is no timeout.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.0.clock.deadline()
+    }
+
+    /// The test's path: its module and its name.
+    pub fn test_name(&self) -> &str {
+        self.0.test
+    }
+
+    /// Until the guard is dropped, panics of the test's other threads and tasks do not fail it.
+    ///
+    /// A panic that nobody catches fails the test, wherever it happens. What the test catches is its own business:
+    /// `catch_unwind`, a [`JoinHandle`](crate::JoinHandle) that is read, a Tokio `JoinHandle` that is being awaited when
+    /// its task panics. What the framework cannot see, this guard says: a Tokio `JoinHandle` that is read later, a thread
+    /// of the standard library that is joined.
+    pub fn allow_panics(&self) -> AllowPanics {
+        AllowPanics::new(Arc::clone(&self.0))
+    }
+}

@@ -1,0 +1,162 @@
+//! An interface of a node, switched off and on.
+
+use std::sync::PoisonError;
+use std::time::Duration;
+use std::{io, thread};
+
+use super::Node;
+use crate::error::Error;
+use crate::netlink::state::{Address, Link, Route, RouteProtocol};
+use crate::netlink::{Batch, Request};
+
+/// A network interface of a node.
+#[derive(Clone, Debug)]
+pub struct Interface {
+    node: Node,
+    name: String,
+    index: u32,
+}
+
+/// What an interface had before it was switched off, since the kernel forgets it.
+#[derive(Debug)]
+pub(super) struct Kept {
+    index: u32,
+    addresses: Vec<Address>,
+    routes: Vec<Route>,
+}
+
+impl Node {
+    /// The interfaces other than the loopback, in the order of their index.
+    ///
+    /// # Errors
+    /// The kernel's own, and when the test has ended.
+    pub fn interfaces(&self) -> io::Result<Vec<Interface>> {
+        let links = self.links()?.into_iter().filter(|link| link.name != "lo");
+        Ok(links.map(|link| Interface { node: self.clone(), name: link.name, index: link.index }).collect())
+    }
+
+    /// The interface of this name, `eth0` for instance.
+    ///
+    /// # Errors
+    /// There is none (the error lists those there are); the kernel's own; when the test has ended.
+    pub fn interface(&self, name: &str) -> io::Result<Interface> {
+        let links = self.links()?;
+        match links.iter().find(|link| link.name == name) {
+            Some(link) => Ok(Interface { node: self.clone(), name: link.name.clone(), index: link.index }),
+            None => {
+                let names: Vec<&str> = links.iter().map(|link| link.name.as_str()).collect();
+                let text = format!("`{}` has no interface `{name}`, only `{}`", self.name(), names.join("`, `"));
+                Err(io::Error::new(io::ErrorKind::NotFound, text))
+            }
+        }
+    }
+}
+
+impl Interface {
+    /// The interface's name, `eth0` for instance.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The interface's index in its node. The first one beside the loopback has 100.
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// The node that it belongs to.
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// What the kernel says about it now: state, MAC address, MTU, counters.
+    ///
+    /// # Errors
+    /// It is gone; the kernel's own; when the test has ended.
+    pub fn link(&self) -> io::Result<Link> {
+        let gone = || io::Error::new(io::ErrorKind::NotFound, format!("`{self}` is gone"));
+        self.node.route_socket()?.link(self.index)?.ok_or_else(gone)
+    }
+
+    /// Its addresses.
+    ///
+    /// # Errors
+    /// The kernel's own, and when the test has ended.
+    pub fn addresses(&self) -> io::Result<Vec<Address>> {
+        let mut addresses = self.node.addresses()?;
+        addresses.retain(|address| address.link == self.index);
+        Ok(addresses)
+    }
+
+    /// Switches it off: the other end loses its carrier, and the routes over it are gone.
+    ///
+    /// # Errors
+    /// The kernel's own, and when the test has ended.
+    pub fn down(&self) -> Result<(), Error> {
+        let socket = self.node.route_socket().map_err(|error| self.failed("switch off", error))?;
+        let link = self.link().map_err(|error| self.failed("switch off", error))?;
+        if link.up {
+            let found = || {
+                let mut routes = self.node.routes()?;
+                // The kernel puts back what it made itself: routes of addresses, local and multicast ones.
+                routes.retain(|route| route.link == Some(self.index) && route.protocol != RouteProtocol::Kernel);
+                io::Result::Ok(Kept { index: self.index, addresses: self.addresses()?, routes })
+            };
+            let kept = found().map_err(|error| self.failed("keep the addresses and routes of", error))?;
+            let mut all = self.node.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            all.retain(|other| other.index != self.index);
+            all.push(kept);
+        }
+        Ok(socket.request(Request::set_up(self.index, false), || format!("switch off `{self}`"))?)
+    }
+
+    /// Switches it on, and puts back the addresses and routes that it had when [`down`](Interface::down) was called.
+    ///
+    /// It returns when the interface carries packets again, or at once where the other end is off.
+    ///
+    /// # Errors
+    /// The kernel's own, and when the test has ended.
+    pub fn up(&self) -> Result<(), Error> {
+        let socket = self.node.route_socket().map_err(|error| self.failed("switch on", error))?;
+        socket.request(Request::set_up(self.index, true), || format!("switch on `{self}`"))?;
+        let kept = {
+            let mut all = self.node.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            all.iter().position(|kept| kept.index == self.index).map(|position| all.swap_remove(position))
+        };
+        if let Some(kept) = kept {
+            self.put_back(&kept)?;
+        }
+        // With the other end off there is no carrier to wait for.
+        loop {
+            let link = self.link().map_err(|error| self.failed("switch on", error))?;
+            if link.is_running() || !link.carrier {
+                return Ok(());
+            }
+            thread::sleep(Duration::from_micros(50));
+        }
+    }
+
+    fn put_back(&self, kept: &Kept) -> Result<(), Error> {
+        let socket = self.node.route_socket().map_err(|error| self.failed("switch on", error))?;
+        let mut batch = Batch::new();
+        for address in &kept.addresses {
+            let describe = move || format!("put back address {} of `{self}`", address.ip);
+            batch.push(Request::add_address(address).or_replace(), describe);
+        }
+        for route in &kept.routes {
+            let describe = move || format!("put back route {}/{} of `{self}`", route.destination, route.prefix_len);
+            batch.push(Request::add_route(route).or_replace(), describe);
+        }
+        Ok(socket.send(batch)?)
+    }
+
+    fn failed(&self, operation: &str, error: io::Error) -> Error {
+        Error::new(format!("{operation} `{self}`"), error)
+    }
+}
+
+impl std::fmt::Display for Interface {
+    /// `node/eth0`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.node.name(), self.name)
+    }
+}

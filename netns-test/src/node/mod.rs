@@ -1,0 +1,486 @@
+//! A node: the handle that a test has.
+
+mod endpoint;
+mod interface;
+mod sockets;
+mod wait;
+
+use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::BorrowedFd;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::{fmt, fs, io, panic};
+
+use tokio::task::LocalSet;
+
+pub use self::endpoint::ToEndpoint;
+pub use self::interface::Interface;
+use self::interface::Kept;
+use crate::error::Error;
+use crate::job::{self, JoinHandle};
+use crate::namespace::{Depth, Entered, Namespaces, enter};
+use crate::netlink::state::{Address, Link, Neighbour, Route, Socket};
+use crate::netlink::{DiagSocket, RouteSocket};
+use crate::network::{Net, Network};
+use crate::panics::watched;
+use crate::plan::NodePlan;
+use crate::worker::{self, Worker};
+use crate::sysctl;
+
+/// One host of a test's network: a network stack, mounts and a host name of its own.
+///
+/// A handle is cheap to clone and can be used from every thread and runtime. What only asks the kernel is a plain
+/// method; what waits for a peer is async and has a twin, `blocking_…`, for plain functions. A handle that outlives its
+/// test says so when it is used.
+#[derive(Clone)]
+pub struct Node(Arc<NodeState>);
+
+/// What all handles of one node share.
+pub(crate) struct NodeState {
+    net: Weak<Net>,
+    index: usize,
+    plan: NodePlan,
+    test: &'static str,
+    pub(crate) namespaces: Arc<Namespaces>,
+    route: Mutex<Option<Arc<RouteSocket>>>,
+    worker: Mutex<Option<Arc<Worker>>>,
+    /// What interfaces had before they were switched off.
+    kept: Mutex<Vec<Kept>>,
+}
+
+impl NodeState {
+    pub(crate) fn new(
+        net: Weak<Net>,
+        test: &'static str,
+        index: usize,
+        plan: NodePlan,
+        namespaces: Arc<Namespaces>,
+        route: RouteSocket,
+    ) -> Self {
+        Self {
+            net,
+            index,
+            plan,
+            test,
+            namespaces,
+            route: Mutex::new(Some(Arc::new(route))),
+            worker: Mutex::new(None),
+            kept: Mutex::new(Vec::new()),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.plan.name
+    }
+
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The node's thread, if it was ever asked to run something.
+    pub(crate) fn worker(&self) -> Option<Arc<Worker>> {
+        self.worker.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Gives the netlink socket up: an open one keeps the namespace alive.
+    pub(crate) fn take_route_socket(&self) -> Option<Arc<RouteSocket>> {
+        self.route.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Node {
+    pub(crate) fn new(state: Arc<NodeState>) -> Self {
+        Self(state)
+    }
+
+    /// The host name, which every other node resolves: the argument's name, `web_server` as `web-server`.
+    pub fn name(&self) -> &str {
+        &self.0.plan.name
+    }
+
+    /// The address that the node's name resolves to first: IPv6 in a dual-stack network (RFC 6724).
+    pub fn ip(&self) -> IpAddr {
+        // A family has at least one of them.
+        self.0.plan.addresses().next().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+    }
+
+    /// The node's IPv4 address: `10.0.0.1` for the first node, and so on.
+    ///
+    /// # Panics
+    /// In a network of `family = v6`.
+    #[track_caller]
+    pub fn ip4(&self) -> Ipv4Addr {
+        match self.0.plan.ip4 {
+            Some(ip) => ip,
+            None => panic!("the node `{}` has no IPv4 address: its network is `family = v6`", self.name()),
+        }
+    }
+
+    /// The node's IPv6 address: `2001:db8::1` for the first node, and so on.
+    ///
+    /// # Panics
+    /// In a network of `family = v4`.
+    #[track_caller]
+    pub fn ip6(&self) -> Ipv6Addr {
+        match self.0.plan.ip6 {
+            Some(ip) => ip,
+            None => panic!("the node `{}` has no IPv6 address: its network is `family = v4`", self.name()),
+        }
+    }
+
+    /// Runs `work` on the calling thread inside the node, and brings the thread back, also when `work` panics.
+    ///
+    /// The thread is in the node's network, mount and UTS namespaces meanwhile; its working directory keeps its name.
+    /// Sockets and files that `work` opens stay the node's. If the thread cannot be brought back, the process aborts.
+    ///
+    /// # Panics
+    /// When the calling thread is none of the test's (it could not return), and when the test has ended.
+    ///
+    /// ```
+    /// # use netns_test::{netns_test, Node};
+    /// #[netns_test]
+    /// fn binds(server: Node) -> std::io::Result<()> {
+    ///     let listener = server.enter(|| std::net::TcpListener::bind("0.0.0.0:80"))?;
+    ///     assert_eq!(listener.local_addr()?.port(), 80);
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// ```
+    #[track_caller]
+    pub fn enter<R>(&self, work: impl FnOnce() -> R) -> R {
+        // The node's thread makes /proc/net show this node, so it has to be there first.
+        let entered = self.worker().map_err(io::Error::from).and_then(|_| self.enter_depth(Depth::Whole));
+        match entered {
+            Ok(_inside) => work(),
+            Err(error) => panic!("failed to enter the node `{}`: {error}", self.name()),
+        }
+    }
+
+    /// Runs async code on the node's own thread and runtime, and waits for its result.
+    ///
+    /// The future is made in the node, and need not be `Send`. A panic in it resumes in the caller; dropping the call
+    /// drops the future in the node at its next await.
+    ///
+    /// # Panics
+    /// When `work` panics, with its panic; when the test has ended.
+    ///
+    /// ```
+    /// # use netns_test::{netns_test, Node};
+    /// #[netns_test]
+    /// async fn runs(client: Node) -> std::io::Result<()> {
+    ///     let name = client.run(async || std::fs::read_to_string("/proc/sys/kernel/hostname")).await?;
+    ///     assert_eq!(name.trim(), "client");
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// ```
+    pub async fn run<F, R>(&self, work: F) -> R
+    where
+        F: AsyncFnOnce() -> R + Send + 'static,
+        R: Send + 'static,
+    {
+        /// Dropping a `run` that is not done aborts it.
+        struct AbortOnDrop<R>(JoinHandle<R>);
+        impl<R> Drop for AbortOnDrop<R> {
+            fn drop(&mut self) {
+                self.0.abort();
+            }
+        }
+        let mut handle = AbortOnDrop(self.spawn(work));
+        match (&mut handle.0).await {
+            Ok(output) => output,
+            Err(error) => self.resume(error),
+        }
+    }
+
+    /// [`run`](Node::run) for plain functions: blocks the calling thread.
+    ///
+    /// # Panics
+    /// As for `run`.
+    pub fn blocking_run<F, R>(&self, work: F) -> R
+    where
+        F: AsyncFnOnce() -> R + Send + 'static,
+        R: Send + 'static,
+    {
+        let on_own_thread = self.0.worker().is_some_and(|worker| worker.is_this_thread());
+        let result = match on_own_thread {
+            // The node's thread cannot wait for itself: one more thread does the work.
+            true => {
+                let node = self.clone();
+                self.spawn_thread("run", move || node.run_here(work)).join()
+            }
+            false => self.spawn(work).blocking_join(),
+        };
+        match result {
+            Ok(output) => output,
+            Err(error) => self.resume(error),
+        }
+    }
+
+    /// Runs async code on the calling thread, which is in the node, in a runtime of its own.
+    fn run_here<F: AsyncFnOnce() -> R, R>(&self, work: F) -> R {
+        let net = self.net().unwrap_or_else(|error| panic!("{error}"));
+        let runtime = worker::runtime(net.flavor, &self.thread_name(&net, None), &self.0.namespaces);
+        let runtime = runtime.unwrap_or_else(|error| panic!("failed to build a runtime: {error}"));
+        LocalSet::new().block_on(&runtime, async { work().await })
+    }
+
+    fn resume(&self, error: job::JoinError) -> ! {
+        match error.into_panic() {
+            Some(payload) => panic::resume_unwind(payload),
+            None => panic!("work in the node `{}` was cancelled: its test has ended", self.name()),
+        }
+    }
+
+    /// Starts async code on the node's own thread and runtime.
+    ///
+    /// It runs until it is done, its handle aborts it, or the test ends; dropping the handle detaches it. A panic in it
+    /// fails the test, unless it is read from the handle. Until it is first asked to run something, a node has no thread.
+    ///
+    /// # Panics
+    /// When the node's thread cannot be started, or the test has ended.
+    ///
+    /// ```
+    /// # use netns_test::{netns_test, Node};
+    /// #[netns_test]
+    /// async fn serves(client: Node, server: Node) -> std::io::Result<()> {
+    ///     server.spawn(async || tokio::net::TcpListener::bind("[::]:80").await?.accept().await);
+    ///     server.wait_listening(80).await?;
+    ///     client.connect_tcp("server:80").await?;
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// ```
+    #[track_caller]
+    pub fn spawn<F, R>(&self, work: F) -> JoinHandle<R>
+    where
+        F: AsyncFnOnce() -> R + Send + 'static,
+        R: Send + 'static,
+    {
+        let worker = match self.worker() {
+            Ok(worker) => worker,
+            Err(error) => panic!("{error}"),
+        };
+        let dispatch = job::dispatch();
+        let (handle, future) = job::job(work);
+        let submitted = worker.submit(Box::new(move || {
+            tokio::task::spawn_local(job::dispatched(dispatch, future()));
+        }));
+        match submitted {
+            true => handle,
+            false => panic!("{}", self.ended()),
+        }
+    }
+
+    /// Starts one more thread in the node, for code that blocks.
+    ///
+    /// Nothing joins it at the end of the test: a thread that still runs then is left behind, and ends with the process.
+    /// Its name is `test@node/name`.
+    ///
+    /// # Panics
+    /// When the thread cannot be started, or the test has ended. A panic of the thread fails the test, unless it is read
+    /// from the handle.
+    #[track_caller]
+    pub fn spawn_thread<R: Send + 'static>(
+        &self,
+        name: &str,
+        work: impl FnOnce() -> R + Send + 'static,
+    ) -> ThreadHandle<R> {
+        let started = self.net().map_err(|error| Error::new("start a thread", error)).and_then(|net| {
+            // The node's own thread first: /proc/net of the node is its.
+            self.worker()?;
+            let (handle, tell) = job::handle();
+            worker::spawn_in(self.thread_name(&net, Some(name)), Arc::clone(&self.0.namespaces), move |settled| {
+                let output = watched(move || match settled {
+                    Ok(()) => work(),
+                    Err(error) => panic!("{error}"),
+                });
+                tell(output);
+            })?;
+            Ok(handle)
+        });
+        match started {
+            Ok(handle) => ThreadHandle(handle),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// The network namespace, for code that enters namespaces by itself (setns(2) with `CLONE_NEWNET`).
+    ///
+    /// Only threads of the test can enter it: they have the capabilities.
+    pub fn netns_fd(&self) -> BorrowedFd<'_> {
+        self.0.namespaces.net()
+    }
+
+    /// The interfaces, the loopback included, in the order of their index.
+    ///
+    /// # Errors
+    /// The kernel's own, and when the test has ended.
+    pub fn links(&self) -> io::Result<Vec<Link>> {
+        self.route_socket()?.links()
+    }
+
+    /// The addresses of all interfaces.
+    ///
+    /// # Errors
+    /// The kernel's own, and when the test has ended.
+    pub fn addresses(&self) -> io::Result<Vec<Address>> {
+        self.route_socket()?.addresses()
+    }
+
+    /// The routes of all tables.
+    ///
+    /// # Errors
+    /// The kernel's own, and when the test has ended.
+    pub fn routes(&self) -> io::Result<Vec<Route>> {
+        self.route_socket()?.routes()
+    }
+
+    /// The route that a packet to `ip` would take.
+    ///
+    /// # Errors
+    /// The kernel's own (`NetworkUnreachable` where there is no route), and when the test has ended.
+    pub fn route_to(&self, ip: impl Into<IpAddr>) -> io::Result<Route> {
+        self.route_socket()?.route_to(ip.into())
+    }
+
+    /// The neighbours (ARP, RFC 826, and neighbour discovery, RFC 4861) that the node knows.
+    ///
+    /// # Errors
+    /// The kernel's own, and when the test has ended.
+    pub fn neighbours(&self) -> io::Result<Vec<Neighbour>> {
+        self.route_socket()?.neighbours()
+    }
+
+    /// The TCP and UDP sockets of the node (sock_diag(7)), whoever holds them.
+    ///
+    /// # Errors
+    /// The kernel's own; when the test has ended, or the calling thread is none of the test's.
+    pub fn sockets(&self) -> io::Result<Vec<Socket>> {
+        self.net()?;
+        let socket = {
+            let _inside = self.enter_depth(Depth::Network)?;
+            DiagSocket::open()?
+        };
+        socket.all_sockets()
+    }
+
+    /// Reads a setting of the node's network, `net.ipv4.ip_forward` for instance (sysctl(8)).
+    ///
+    /// # Errors
+    /// The kernel's own; when the test has ended, or the calling thread is none of the test's.
+    pub fn sysctl(&self, name: &str) -> io::Result<String> {
+        let path = network_setting(name)?;
+        self.net()?;
+        let _inside = self.enter_depth(Depth::Network)?;
+        fs::read_to_string(path).map(|text| text.trim().to_owned())
+    }
+
+    /// Changes a setting of the node's network.
+    ///
+    /// # Errors
+    /// The kernel's own; when the test has ended, or the calling thread is none of the test's.
+    pub fn set_sysctl(&self, name: &str, value: impl fmt::Display) -> io::Result<()> {
+        let path = network_setting(name)?;
+        self.net()?;
+        let _inside = self.enter_depth(Depth::Network)?;
+        fs::write(path, value.to_string())
+    }
+
+    /// The network that the node is part of.
+    ///
+    /// # Errors
+    /// The test has ended.
+    pub fn network(&self) -> io::Result<Network> {
+        self.net().map(Network)
+    }
+
+    pub(crate) fn namespaces(&self) -> &Arc<Namespaces> {
+        &self.0.namespaces
+    }
+
+    fn net(&self) -> io::Result<Arc<Net>> {
+        self.0.net.upgrade().filter(|net| !net.has_ended()).ok_or_else(|| self.ended())
+    }
+
+    fn route_socket(&self) -> io::Result<Arc<RouteSocket>> {
+        self.net()?;
+        let socket = self.0.route.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        socket.ok_or_else(|| self.ended())
+    }
+
+    /// The error of handles that are used after their test.
+    fn ended(&self) -> io::Error {
+        let (name, test) = (self.name(), self.0.test);
+        let text = format!("the node `{name}` belongs to the test `{test}`, which has ended");
+        io::Error::new(io::ErrorKind::NotConnected, text)
+    }
+
+    fn enter_depth(&self, depth: Depth) -> io::Result<Entered> {
+        self.net()?;
+        enter(&self.0.namespaces, depth)
+    }
+
+    /// The node's thread; started if there is none yet.
+    fn worker(&self) -> Result<Arc<Worker>, Error> {
+        let net = self.net().map_err(|error| Error::new(format!("use the node `{}`", self.name()), error))?;
+        let mut slot = self.0.worker.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(worker) = &*slot {
+            return Ok(Arc::clone(worker));
+        }
+        let started = Worker::start(self.thread_name(&net, None), net.flavor, Arc::clone(&self.0.namespaces))?;
+        Ok(Arc::clone(slot.insert(Arc::new(started))))
+    }
+
+    fn thread_name(&self, net: &Net, name: Option<&str>) -> String {
+        let (test, node) = (net.short_name(), self.name());
+        name.map_or_else(|| format!("{test}@{node}"), |name| format!("{test}@{node}/{name}"))
+    }
+}
+
+/// Only what is below net is the node's own: the rest is the host's.
+fn network_setting(name: &str) -> io::Result<String> {
+    match name.starts_with("net.") || name.starts_with("net/") {
+        true => Ok(sysctl::path(name)),
+        false => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("`{name}` is a setting of the host: a node has those below `net.`"),
+        )),
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("name", &self.name()).field("ip", &self.ip()).finish_non_exhaustive()
+    }
+}
+
+/// A handle to a thread of [`Node::spawn_thread`]. Dropping it detaches the thread.
+#[derive(Debug)]
+pub struct ThreadHandle<R>(JoinHandle<R>);
+
+impl<R> ThreadHandle<R> {
+    /// Blocks the calling thread until the thread has ended.
+    ///
+    /// # Errors
+    /// The thread panicked.
+    pub fn join(self) -> Result<R, job::JoinError> {
+        self.0.blocking_join()
+    }
+
+    /// Whether the thread's work has ended.
+    pub fn is_finished(&self) -> bool {
+        self.0.is_finished()
+    }
+}
+
+impl<R> Future for ThreadHandle<R> {
+    type Output = Result<R, job::JoinError>;
+
+    fn poll(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Self::Output> {
+        std::pin::Pin::new(&mut self.0).poll(context)
+    }
+}

@@ -1,0 +1,158 @@
+//! Waiting for the kernel's state, never for time.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::Node;
+use crate::error::{Doing, Error};
+use crate::netlink::state::{Protocol, Socket};
+
+/// The kernel tells nobody when a socket begins to listen, so it is asked, at first often and then every 5 ms.
+const FIRST_PAUSE: Duration = Duration::from_micros(200);
+const LONGEST_PAUSE: Duration = Duration::from_millis(5);
+
+impl Node {
+    /// Waits until something in the node listens on a TCP port, on any of its addresses. No connection is made.
+    ///
+    /// # Errors
+    /// The test's timeout is about to pass; the error lists the sockets that were there instead. The kernel's own.
+    ///
+    /// ```
+    /// # use netns_test::{netns_test, Node};
+    /// #[netns_test]
+    /// async fn waits(server: Node) -> std::io::Result<()> {
+    ///     server.spawn(async || tokio::net::TcpListener::bind("0.0.0.0:80").await?.accept().await);
+    ///     server.wait_listening(80).await?;
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// ```
+    pub async fn wait_listening(&self, port: u16) -> Result<(), Error> {
+        self.wait_until(&listening(Protocol::Tcp, port), listens(Protocol::Tcp, port)).await
+    }
+
+    /// [`wait_listening`](Node::wait_listening) for plain functions.
+    ///
+    /// # Errors
+    /// As for `wait_listening`.
+    pub fn blocking_wait_listening(&self, port: u16) -> Result<(), Error> {
+        self.blocking_wait_until(&listening(Protocol::Tcp, port), listens(Protocol::Tcp, port))
+    }
+
+    /// Waits until something in the node has bound a UDP port, on any of its addresses.
+    ///
+    /// # Errors
+    /// As for [`wait_listening`](Node::wait_listening).
+    pub async fn wait_bound_udp(&self, port: u16) -> Result<(), Error> {
+        self.wait_until(&listening(Protocol::Udp, port), listens(Protocol::Udp, port)).await
+    }
+
+    /// [`wait_bound_udp`](Node::wait_bound_udp) for plain functions.
+    ///
+    /// # Errors
+    /// As for [`wait_listening`](Node::wait_listening).
+    pub fn blocking_wait_bound_udp(&self, port: u16) -> Result<(), Error> {
+        self.blocking_wait_until(&listening(Protocol::Udp, port), listens(Protocol::Udp, port))
+    }
+
+    /// Waits until a condition on the node holds: on its links, addresses, routes, neighbours or sockets.
+    ///
+    /// `what` says in the error what was waited for, as in "a default route".
+    ///
+    /// # Errors
+    /// The test's timeout is about to pass; the error says what was there instead. An error of the condition itself.
+    ///
+    /// ```
+    /// # use netns_test::{netns_test, Node};
+    /// #[netns_test]
+    /// async fn waits(client: Node, server: Node) -> std::io::Result<()> {
+    ///     server.interface("eth0")?.down()?;
+    ///     client
+    ///         .wait_until("the loss of the carrier", |client| Ok(!client.interface("eth0")?.link()?.carrier))
+    ///         .await?;
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// ```
+    pub async fn wait_until(
+        &self,
+        what: &str,
+        mut condition: impl FnMut(&Self) -> io::Result<bool>,
+    ) -> Result<(), Error> {
+        let deadline = self.deadline_of_waits().doing(|| self.waiting(what))?;
+        let mut pause = FIRST_PAUSE;
+        while !condition(self).doing(|| self.waiting(what))? {
+            self.check(what, deadline)?;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        Ok(())
+    }
+
+    /// [`wait_until`](Node::wait_until) for plain functions.
+    ///
+    /// # Errors
+    /// As for `wait_until`.
+    pub fn blocking_wait_until(
+        &self,
+        what: &str,
+        mut condition: impl FnMut(&Self) -> io::Result<bool>,
+    ) -> Result<(), Error> {
+        let deadline = self.deadline_of_waits().doing(|| self.waiting(what))?;
+        let mut pause = FIRST_PAUSE;
+        while !condition(self).doing(|| self.waiting(what))? {
+            self.check(what, deadline)?;
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        Ok(())
+    }
+
+    fn waiting(&self, what: &str) -> String {
+        format!("wait for {what} in `{}`", self.name())
+    }
+
+    fn deadline_of_waits(&self) -> io::Result<Option<Instant>> {
+        Ok(self.net()?.clock.deadline_of_waits())
+    }
+
+    fn check(&self, what: &str, deadline: Option<Instant>) -> Result<(), Error> {
+        match deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            false => Ok(()),
+            true => {
+                let state = self.state().doing(|| self.waiting(what))?;
+                Err(Error::because(self.waiting(what), format!("the test's timeout is about to pass; there was\n{state}")))
+            }
+        }
+    }
+
+    /// Links, addresses, routes, neighbours and sockets, a line each.
+    fn state(&self) -> io::Result<String> {
+        let links = self.links()?;
+        let mut lines: Vec<String> = links.iter().map(ToString::to_string).collect();
+        lines.extend(self.addresses()?.iter().map(|address| address.with_names(&links).to_string()));
+        let routes = self.routes()?;
+        let own = routes.iter().filter(|route| route.table != crate::netlink::state::Route::LOCAL_TABLE);
+        lines.extend(own.map(|route| route.with_names(&links).to_string()));
+        lines.extend(self.neighbours()?.iter().map(|neighbour| neighbour.with_names(&links).to_string()));
+        let sockets = self.sockets()?;
+        lines.extend(sockets.iter().map(Socket::to_string));
+        if sockets.is_empty() {
+            lines.push("no TCP or UDP socket".to_owned());
+        }
+        Ok(lines.iter().map(|line| format!("  {line}\n")).collect())
+    }
+}
+
+fn listening(protocol: Protocol, port: u16) -> String {
+    format!("a listener on {protocol} port {port}")
+}
+
+fn listens(protocol: Protocol, port: u16) -> impl Fn(&Node) -> io::Result<bool> {
+    move |node| {
+        let sockets = node.sockets()?;
+        Ok(sockets.iter().any(|socket| {
+            socket.protocol == protocol && socket.is_listening() && socket.local.port() == port
+        }))
+    }
+}

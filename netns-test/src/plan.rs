@@ -1,0 +1,329 @@
+//! From a topology to what has to be built: names, addresses, interfaces, routes. Pure: no system call is made here.
+//!
+//! All of it follows from the declaration alone. Node number `n`, counted from 1, is `10.0.0.n` and `2001:db8::n` (RFC
+//! 3849's documentation prefix, which sorts before IPv4 on glibc and on musl, RFC 6724), in bytes and in hexadecimal. On
+//! a star these stand on `eth0` with a prefix that all share; elsewhere they stand on `lo`, and the links, which have
+//! prefixes of their own, are routed.
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use netns_test_model::{Family, Shape, Topology};
+
+/// The index of the first interface that is not the loopback. Lower ones may be taken by the tunnel devices that some
+/// kernels put into every new namespace.
+const FIRST_INDEX: u32 = 100;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) family: Family,
+    pub(crate) nodes: Vec<NodePlan>,
+    pub(crate) wiring: Wiring,
+    /// The text of /etc/hosts.
+    pub(crate) hosts: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Wiring {
+    /// Nothing to wire.
+    Nothing,
+    /// veth pairs between nodes.
+    Pairs(Vec<[End; 2]>),
+    /// One switch with a port for each node.
+    Switch(Vec<End>),
+}
+
+/// An interface of a node: indices into [`Plan::nodes`] and [`NodePlan::interfaces`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct End {
+    pub(crate) node: usize,
+    pub(crate) interface: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NodePlan {
+    pub(crate) name: String,
+    pub(crate) ip4: Option<Ipv4Addr>,
+    pub(crate) ip6: Option<Ipv6Addr>,
+    pub(crate) interfaces: Vec<InterfacePlan>,
+    /// Addresses of the loopback interface beside `127.0.0.1` and `::1`.
+    pub(crate) loopback: Vec<(IpAddr, u8)>,
+    pub(crate) routes: Vec<RoutePlan>,
+    /// Whether it passes on packets that are not its own.
+    pub(crate) forwards: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct InterfacePlan {
+    pub(crate) name: String,
+    pub(crate) index: u32,
+    pub(crate) mac: [u8; 6],
+    pub(crate) addresses: Vec<(IpAddr, u8)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RoutePlan {
+    pub(crate) destination: IpAddr,
+    pub(crate) prefix_len: u8,
+    pub(crate) via: Option<IpAddr>,
+    pub(crate) interface: u32,
+    pub(crate) source: Option<IpAddr>,
+}
+
+impl NodePlan {
+    /// The node's own addresses, the one that its name resolves to first at the front.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.ip6.map(IpAddr::V6).into_iter().chain(self.ip4.map(IpAddr::V4))
+    }
+
+    fn new(number: usize, name: &str, family: Family) -> Self {
+        Self {
+            name: name.to_owned(),
+            ip4: family.has_v4().then(|| ip4(0, number)),
+            ip6: family.has_v6().then(|| ip6(0, 0, number)),
+            interfaces: Vec::new(),
+            loopback: Vec::new(),
+            routes: Vec::new(),
+            forwards: false,
+        }
+    }
+
+    /// Adds the next interface of node `number`.
+    fn attach(&mut self, number: usize, addresses: Vec<(IpAddr, u8)>) -> usize {
+        let position = self.interfaces.len();
+        let [.., high, low] = number.to_be_bytes();
+        self.interfaces.push(InterfacePlan {
+            name: format!("eth{position}"),
+            index: FIRST_INDEX + position as u32,
+            // Locally administered (IEEE 802: bit 1 of the first octet), "nt", the interface, the node.
+            mac: [0x02, b'n', b't', position as u8, high, low],
+            addresses,
+        });
+        position
+    }
+}
+
+/// Address `number` of block `block` of 10.0.0.0/8.
+fn ip4(block: u8, number: usize) -> Ipv4Addr {
+    let [.., high, low] = number.to_be_bytes();
+    Ipv4Addr::new(10, block, high, low)
+}
+
+fn ip6(block: u16, link: u16, number: usize) -> Ipv6Addr {
+    Ipv6Addr::new(0x2001, 0xdb8, block, link, 0, 0, 0, number as u16)
+}
+
+/// The addresses of the end `side` (1 or 2) of link `number`, counted from 0.
+fn link_addresses(number: usize, side: u8, family: Family) -> Vec<(IpAddr, u8)> {
+    let [.., high, low] = number.to_be_bytes();
+    let v4 = family.has_v4().then(|| (Ipv4Addr::new(10, 1 + high, low, side).into(), 24));
+    let v6 = family.has_v6().then(|| (ip6(1, number as u16, side.into()).into(), 64));
+    v4.into_iter().chain(v6).collect()
+}
+
+pub(crate) fn plan(topology: &Topology) -> Plan {
+    let family = topology.family;
+    let mut nodes: Vec<NodePlan> =
+        topology.nodes.iter().enumerate().map(|(index, name)| NodePlan::new(index + 1, name, family)).collect();
+    let wiring = match topology.shape {
+        _ if nodes.is_empty() => Wiring::Nothing,
+        Shape::Star => star(&mut nodes),
+        Shape::Line => routed(&mut nodes, family, (1..topology.nodes.len()).map(|right| (right - 1, right)).collect()),
+        Shape::Ring => {
+            let count = topology.nodes.len();
+            routed(&mut nodes, family, (0..count).map(|left| (left, (left + 1) % count)).collect())
+        }
+        Shape::Mesh => {
+            let count = topology.nodes.len();
+            let all = (0..count).flat_map(|left| (left + 1..count).map(move |right| (left, right))).collect();
+            routed(&mut nodes, family, all)
+        }
+        _ => unreachable!("`Topology::check` refuses shapes that this version cannot build"),
+    };
+    for node in &mut nodes {
+        add_multicast(node, family);
+    }
+    let hosts = hosts(&nodes, family);
+    Plan { family, nodes, wiring, hosts }
+}
+
+fn star(nodes: &mut [NodePlan]) -> Wiring {
+    let ends: Vec<End> = nodes
+        .iter_mut()
+        .enumerate()
+        .map(|(index, node)| {
+            let v4 = node.ip4.map(|ip| (ip.into(), 16));
+            let v6 = node.ip6.map(|ip| (ip.into(), 64));
+            let interface = node.attach(index + 1, v4.into_iter().chain(v6).collect());
+            End { node: index, interface }
+        })
+        .collect();
+    match ends[..] {
+        // A switch between two is a wire.
+        [left, right] => Wiring::Pairs(vec![[left, right]]),
+        _ => Wiring::Switch(ends),
+    }
+}
+
+fn routed(nodes: &mut [NodePlan], family: Family, links: Vec<(usize, usize)>) -> Wiring {
+    let mut neighbours: Vec<Vec<Hop>> = vec![Vec::new(); nodes.len()];
+    let mut pairs = Vec::with_capacity(links.len());
+    for (number, &(left, right)) in links.iter().enumerate() {
+        let addresses = [link_addresses(number, 1, family), link_addresses(number, 2, family)];
+        let here = nodes[left].attach(left + 1, addresses[0].clone());
+        let there = nodes[right].attach(right + 1, addresses[1].clone());
+        pairs.push([End { node: left, interface: here }, End { node: right, interface: there }]);
+        let [of_left, of_right] = addresses;
+        neighbours[left].push(Hop { node: right, interface: here, via: of_right });
+        neighbours[right].push(Hop { node: left, interface: there, via: of_left });
+    }
+    for (index, node) in nodes.iter_mut().enumerate() {
+        let v4 = node.ip4.map(|ip| (ip.into(), 32));
+        let v6 = node.ip6.map(|ip| (ip.into(), 128));
+        node.loopback = v4.into_iter().chain(v6).collect();
+        node.forwards = neighbours[index].len() > 1;
+    }
+    let own: Vec<(Option<Ipv4Addr>, Option<Ipv6Addr>)> = nodes.iter().map(|node| (node.ip4, node.ip6)).collect();
+    for (index, node) in nodes.iter_mut().enumerate() {
+        for (target, hop) in first_hops(index, &neighbours).into_iter().enumerate() {
+            let Some(hop) = hop else { continue };
+            let interface = node.interfaces[hop.interface].index;
+            let v4 = own[target].0.map(|to| (IpAddr::V4(to), 32, node.ip4.map(IpAddr::V4)));
+            let v6 = own[target].1.map(|to| (IpAddr::V6(to), 128, node.ip6.map(IpAddr::V6)));
+            for (destination, prefix_len, source) in v4.into_iter().chain(v6) {
+                let via = hop.via.iter().map(|&(ip, _)| ip).find(|ip| ip.is_ipv4() == destination.is_ipv4());
+                node.routes.push(RoutePlan { destination, prefix_len, via, interface, source });
+            }
+        }
+    }
+    Wiring::Pairs(pairs)
+}
+
+#[derive(Clone)]
+struct Hop {
+    node: usize,
+    interface: usize,
+    via: Vec<(IpAddr, u8)>,
+}
+
+/// For every node, the link of `from` that a shortest path to it begins with; the first declared where several do.
+fn first_hops(from: usize, neighbours: &[Vec<Hop>]) -> Vec<Option<Hop>> {
+    let mut hops: Vec<Option<Hop>> = vec![None; neighbours.len()];
+    let mut queue = VecDeque::new();
+    for hop in &neighbours[from] {
+        if hops[hop.node].is_none() {
+            hops[hop.node] = Some(hop.clone());
+            queue.push_back(hop.node);
+        }
+    }
+    while let Some(reached) = queue.pop_front() {
+        for hop in &neighbours[reached] {
+            if hop.node != from && hops[hop.node].is_none() {
+                hops[hop.node] = hops[reached].clone();
+                queue.push_back(hop.node);
+            }
+        }
+    }
+    hops
+}
+
+/// IPv4 multicast and broadcast leave by the first interface. Without these routes sending to 224.0.0.251 or
+/// 255.255.255.255 is ENETUNREACH, and joining a group ENODEV. IPv6 has ff00::/8 on every interface by itself.
+fn add_multicast(node: &mut NodePlan, family: Family) {
+    let Some(first) = node.interfaces.first() else { return };
+    let interface = first.index;
+    if family.has_v4() {
+        let source = node.ip4.map(IpAddr::V4);
+        for (destination, prefix_len) in [(Ipv4Addr::new(224, 0, 0, 0), 4), (Ipv4Addr::BROADCAST, 32)] {
+            let destination = destination.into();
+            node.routes.push(RoutePlan { destination, prefix_len, via: None, interface, source });
+        }
+    }
+}
+
+fn hosts(nodes: &[NodePlan], family: Family) -> String {
+    let mut text = String::from("127.0.0.1 localhost\n");
+    if family.has_v6() {
+        text.push_str("::1 localhost ip6-localhost ip6-loopback\n");
+    }
+    for node in nodes {
+        let underscored = node.name.replace('-', "_");
+        for ip in node.addresses() {
+            // Writing to a String cannot fail.
+            let _infallible = match underscored == node.name {
+                true => writeln!(text, "{ip} {}", node.name),
+                false => writeln!(text, "{ip} {} {underscored}", node.name),
+            };
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn planned(count: usize, shape: Shape, family: Family) -> Plan {
+        plan(&Topology::new((0..count).map(|index| format!("n{index}")).collect(), shape, family))
+    }
+
+    #[test]
+    fn two_nodes_on_a_star_are_one_veth_pair() {
+        let plan = planned(2, Shape::Star, Family::Dual);
+        assert!(matches!(&plan.wiring, Wiring::Pairs(pairs) if pairs.len() == 1));
+        assert_eq!(plan.nodes[1].ip4, Some(Ipv4Addr::new(10, 0, 0, 2)));
+        assert_eq!(plan.nodes[1].ip6, Some("2001:db8::2".parse().unwrap()));
+        assert_eq!(plan.nodes[1].interfaces[0].mac, [2, b'n', b't', 0, 0, 2]);
+        assert!(plan.hosts.contains("2001:db8::2 n1\n10.0.0.2 n1\n"), "{}", plan.hosts);
+    }
+
+    #[test]
+    fn three_nodes_on_a_star_have_a_switch() {
+        let plan = planned(3, Shape::Star, Family::V4);
+        assert!(matches!(&plan.wiring, Wiring::Switch(ends) if ends.len() == 3));
+        assert!(plan.nodes.iter().all(|node| !node.forwards && node.ip6.is_none()));
+    }
+
+    #[test]
+    fn the_middle_of_a_line_forwards_and_every_node_has_a_route_to_every_other() {
+        let plan = planned(4, Shape::Line, Family::Dual);
+        let forwards: Vec<bool> = plan.nodes.iter().map(|node| node.forwards).collect();
+        assert_eq!(forwards, [false, true, true, false]);
+        for node in &plan.nodes {
+            let to = plan.nodes.iter().filter(|other| other.name != node.name).flat_map(NodePlan::addresses);
+            for address in to {
+                let route = node.routes.iter().find(|route| route.destination == address).unwrap();
+                assert_eq!(route.source.unwrap().is_ipv4(), address.is_ipv4());
+                assert!(route.via.is_some());
+            }
+        }
+    }
+
+    #[test]
+    fn a_ring_takes_the_shorter_way() {
+        let plan = planned(5, Shape::Ring, Family::V4);
+        let to = |target: usize| {
+            let destination = IpAddr::V4(plan.nodes[target].ip4.unwrap());
+            plan.nodes[0].routes.iter().find(|route| route.destination == destination).unwrap().interface
+        };
+        assert_eq!((to(1), to(2), to(3), to(4)), (100, 100, 101, 101));
+    }
+
+    #[test]
+    fn no_address_and_no_mac_stands_twice() {
+        for (count, shape) in [(300, Shape::Star), (300, Shape::Line), (64, Shape::Mesh), (200, Shape::Ring)] {
+            let plan = planned(count, shape, Family::Dual);
+            let mut seen = std::collections::HashSet::new();
+            for node in &plan.nodes {
+                let addresses = node.interfaces.iter().flat_map(|interface| &interface.addresses);
+                for (address, _) in addresses.chain(&node.loopback) {
+                    assert!(seen.insert(address.to_string()), "{shape:?}: {address}");
+                }
+                for interface in &node.interfaces {
+                    assert!(seen.insert(format!("{:?}", interface.mac)), "{shape:?}: {:?}", interface.mac);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! From a plan to a network: the only place where plan and netlink meet.
+//!
+//! It runs on the thread that will run the body. What was made before a failure is gone when that thread ends: every
+//! namespace is held by file descriptors alone.
+
+use std::os::fd::OwnedFd;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+use netns_test_model::Family;
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::sethostname;
+
+use crate::__private::Runtime;
+use crate::error::{Doing, Error};
+use crate::mounts::{self, Base};
+use crate::namespace::Namespaces;
+use crate::netlink::state::{Address, Route, RouteKind};
+use crate::netlink::{Batch, LinkEnd, Request, RouteSocket};
+use crate::network::{Clock, Net};
+use crate::node::NodeState;
+use crate::panics::Witness;
+use crate::plan::{End, NodePlan, Plan, Wiring};
+use crate::registry::{self, Place};
+use crate::sysctl;
+
+/// The loopback interface has this index in every namespace (`LOOPBACK_IFINDEX` in the kernel).
+const LOOPBACK: u32 = 1;
+
+/// The interface that a switch's ports stand on, and its other end, which keeps its carrier.
+const SWITCH: [u32; 2] = [2, 3];
+
+/// The switch's own MAC addresses; no node's interface has number 255.
+const SWITCH_MAC: [[u8; 6]; 2] = [[0x02, b'n', b't', 0xff, 0, 0], [0x02, b'n', b't', 0xff, 0, 1]];
+
+/// How long a network may take to carry its first packet. It takes well under a millisecond; a kernel that needs longer
+/// than this is broken or starved.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Builds the network of a plan, and moves the calling thread into the body's namespaces.
+pub(crate) fn provision(
+    test: &'static str,
+    plan: Plan,
+    flavor: Runtime,
+    limit: Option<Duration>,
+) -> Result<Arc<Net>, Error> {
+    // Entering mount namespaces moves it to the root directory. One that has been removed is not gone back to.
+    let directory = std::env::current_dir();
+    let base = mounts::base()?;
+    base.settle()?;
+    let body = Namespaces::unshare()?;
+    base.set_hosts(&plan.hosts)?;
+    sysctl::apply(plan.family, false)?;
+    raise_loopback()?;
+    let switch = match &plan.wiring {
+        Wiring::Switch(_) => Some(Switch::make()?),
+        Wiring::Nothing | Wiring::Pairs(_) => None,
+    };
+    let nodes: Vec<(Namespaces, RouteSocket)> =
+        plan.nodes.iter().map(|node| make_node(base, &body, node, plan.family)).collect::<Result<_, _>>()?;
+    body.settle().doing(|| "return to the body's namespaces")?;
+    sethostname("localhost").doing(|| "set the host name of the body")?;
+    base.mount_sys()?;
+    mounts::bind_proc_net()?;
+    if let Ok(directory) = directory {
+        std::env::set_current_dir(&directory).doing(|| format!("return to `{}`", directory.display()))?;
+    }
+    wire(&plan, switch.as_ref(), &nodes)?;
+    await_readiness(&plan, &nodes)?;
+    Ok(assemble(test, plan, flavor, limit, body, switch, nodes))
+}
+
+fn raise_loopback() -> Result<(), Error> {
+    let socket = RouteSocket::open().doing(|| "open a netlink socket")?;
+    Ok(socket.request(Request::set_up(LOOPBACK, true), || "switch on `lo`".to_owned())?)
+}
+
+fn make_node(
+    base: &Base,
+    body: &Namespaces,
+    node: &NodePlan,
+    family: Family,
+) -> Result<(Namespaces, RouteSocket), Error> {
+    // Copied from the body's mounts each time: from the previous node's they would pile up.
+    body.settle_mounts().doing(|| "return to the body's mounts")?;
+    let namespaces = Namespaces::unshare()?;
+    sethostname(&node.name).doing(|| format!("set the host name `{}`", node.name))?;
+    base.mount_sys()?;
+    sysctl::apply(family, node.forwards)?;
+    let socket = RouteSocket::open().doing(|| format!("open a netlink socket in `{}`", node.name))?;
+    Ok((namespaces, socket))
+}
+
+/// A switch: a namespace with a veth pair in it, on which each port is a macvlan in bridge mode.
+///
+/// An empty bridge costs 15-20 ms of serialised clean-up, which stalls the next set-up; macvlans cost nothing.
+struct Switch {
+    net: OwnedFd,
+    socket: RouteSocket,
+}
+
+impl Switch {
+    fn make() -> Result<Self, Error> {
+        unshare(CloneFlags::CLONE_NEWNET).doing(|| "create the network namespace of the switch")?;
+        let net = fs::File::open("/proc/thread-self/ns/net").doing(|| "open the namespace of the switch")?.into();
+        // The switch has no addresses, so that nothing but the nodes speaks on it.
+        sysctl::apply(Family::V4, false)?;
+        let socket = RouteSocket::open().doing(|| "open a netlink socket in the switch")?;
+        let [port, end] = [("switch", 0), ("uplink", 1)].map(|(name, side)| LinkEnd {
+            index: SWITCH[side],
+            mac: Some(SWITCH_MAC[side]),
+            up: true,
+            ..LinkEnd::new(name)
+        });
+        let mut batch = Batch::new();
+        batch.push(Request::veth(&port, &end), || "create veth `switch`".to_owned());
+        batch.push(Request::set_up(SWITCH[1], true), || "switch on `switch/uplink`".to_owned());
+        socket.send(batch)?;
+        Ok(Self { net, socket })
+    }
+}
+
+fn wire(plan: &Plan, switch: Option<&Switch>, nodes: &[(Namespaces, RouteSocket)]) -> Result<(), Error> {
+    let link_end = |end: End| {
+        let interface = &plan.nodes[end.node].interfaces[end.interface];
+        LinkEnd {
+            index: interface.index,
+            mac: Some(interface.mac),
+            up: true,
+            netns: Some(nodes[end.node].0.net()),
+            ..LinkEnd::new(&interface.name)
+        }
+    };
+    let name = |end: End| {
+        let node = &plan.nodes[end.node];
+        format!("`{}/{}`", node.name, node.interfaces[end.interface].name)
+    };
+    // The interfaces whose other end was not there yet when they were created.
+    let mut second_ends: Vec<Vec<u32>> = vec![Vec::new(); plan.nodes.len()];
+    match (&plan.wiring, switch) {
+        (Wiring::Pairs(pairs), _) => {
+            for chunk in pairs.chunk_by(|left, right| left[0].node == right[0].node) {
+                let mut batch = Batch::new();
+                for &[left, right] in chunk {
+                    // A peer cannot be created up: it has no other end yet.
+                    let request = Request::veth(&link_end(left), &LinkEnd { up: false, ..link_end(right) });
+                    batch.push(request, move || format!("create veth {} – {}", name(left), name(right)));
+                    second_ends[right.node].push(plan.nodes[right.node].interfaces[right.interface].index);
+                }
+                nodes[chunk[0][0].node].1.send(batch)?;
+            }
+        }
+        (Wiring::Switch(ends), Some(switch)) => {
+            for chunk in ends.chunks(64) {
+                let mut batch = Batch::new();
+                for &end in chunk {
+                    let request = Request::macvlan(&link_end(end), SWITCH[0]);
+                    batch.push(request, move || format!("create macvlan {} on the switch", name(end)));
+                }
+                switch.socket.send(batch)?;
+            }
+        }
+        (Wiring::Nothing, _) | (Wiring::Switch(_), None) => {}
+    }
+    for ((node, (_, socket)), second_ends) in plan.nodes.iter().zip(nodes).zip(second_ends) {
+        socket.send(configuration(node, &second_ends))?;
+    }
+    Ok(())
+}
+
+/// All that one node's interfaces get, in one batch.
+fn configuration<'a>(node: &'a NodePlan, second_ends: &[u32]) -> Batch<'a> {
+    let mut batch = Batch::new();
+    for &index in second_ends.iter().chain([&LOOPBACK]) {
+        batch.push(Request::set_up(index, true), move || format!("switch on interface {index} of `{}`", node.name));
+    }
+    for (link, name, ip, prefix_len) in addresses(node) {
+        let address = Address::new(link, ip, prefix_len);
+        let describe = move || format!("add address {ip}/{prefix_len} to `{}/{name}`", node.name);
+        batch.push(Request::add_address(&address), describe);
+    }
+    for planned in &node.routes {
+        let mut route = match planned.via {
+            Some(via) => Route::via(planned.destination, planned.prefix_len, via).with_link(planned.interface),
+            None => Route::on_link(planned.destination, planned.prefix_len, planned.interface),
+        };
+        if let Some(source) = planned.source {
+            route = route.with_source(source);
+        }
+        let describe =
+            move || format!("add route {}/{} to `{}`", planned.destination, planned.prefix_len, node.name);
+        batch.push(Request::add_route(&route), describe);
+    }
+    batch
+}
+
+/// Every planned address of a node with its interface's index and name.
+fn addresses(node: &NodePlan) -> impl Iterator<Item = (u32, &str, std::net::IpAddr, u8)> {
+    let loopback = node.loopback.iter().map(|&(ip, length)| (LOOPBACK, "lo", ip, length));
+    let others = node.interfaces.iter().flat_map(|interface| {
+        interface.addresses.iter().map(|&(ip, length)| (interface.index, interface.name.as_str(), ip, length))
+    });
+    loopback.chain(others)
+}
+
+/// Waits until every interface carries packets and every address is the node's own.
+///
+/// A veth whose peer is not up yet drops silently, and its activation happens in a kernel worker.
+fn await_readiness(plan: &Plan, nodes: &[(Namespaces, RouteSocket)]) -> Result<(), Error> {
+    let started = Instant::now();
+    for (node, (_, socket)) in plan.nodes.iter().zip(nodes) {
+        let patience = || match started.elapsed() < PATIENCE {
+            true => {
+                thread::sleep(Duration::from_micros(20));
+                Ok(())
+            }
+            false => Err(Error::because(
+                format!("bring up the interfaces of `{}`", node.name),
+                format!("they carried nothing after {} s", PATIENCE.as_secs()),
+            )),
+        };
+        let asking = || format!("ask for the state of `{}`", node.name);
+        for interface in &node.interfaces {
+            while !socket.link(interface.index).doing(asking)?.is_some_and(|link| link.is_running()) {
+                patience()?;
+            }
+        }
+        for (_, _, ip, _) in addresses(node) {
+            // Before the address is ready there may be no route to it at all.
+            while !socket.route_to(ip).is_ok_and(|route| route.kind == RouteKind::Local) {
+                patience()?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn assemble(
+    test: &'static str,
+    plan: Plan,
+    flavor: Runtime,
+    limit: Option<Duration>,
+    body: Namespaces,
+    switch: Option<Switch>,
+    nodes: Vec<(Namespaces, RouteSocket)>,
+) -> Arc<Net> {
+    let net = Arc::new_cyclic(|net: &Weak<Net>| Net {
+        test,
+        flavor,
+        body: Arc::new(body),
+        switch: switch.map(|switch| switch.net),
+        nodes: nodes
+            .into_iter()
+            .enumerate()
+            .map(|(index, (namespaces, socket))| {
+                let plan = plan.nodes[index].clone();
+                Arc::new(NodeState::new(Weak::clone(net), test, index, plan, Arc::new(namespaces), socket))
+            })
+            .collect(),
+        plan,
+        clock: Clock { limit, started: OnceLock::new() },
+        witness: Witness::default(),
+        ended: AtomicBool::new(false),
+    });
+    let places = net.nodes.iter().map(|node| (Some(node.index()), &node.namespaces)).chain([(None, &net.body)]);
+    for (node, namespaces) in places {
+        registry::add(Place { net: Arc::downgrade(&net), node, namespaces: Arc::clone(namespaces) });
+    }
+    net
+}

@@ -1,0 +1,38 @@
+//! Which running test a thread belongs to: the one whose network namespace it is in.
+//!
+//! Thread-locals would miss the threads that a user's code makes by itself.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
+
+use crate::namespace::{self, Namespaces};
+use crate::network::Net;
+
+/// A place that a thread can be in.
+#[derive(Clone)]
+pub(crate) struct Place {
+    pub(crate) net: Weak<Net>,
+    /// The node's index; `None` is the body's own namespace.
+    pub(crate) node: Option<usize>,
+    pub(crate) namespaces: Arc<Namespaces>,
+}
+
+static PLACES: LazyLock<Mutex<HashMap<u64, Place>>> = LazyLock::new(Mutex::default);
+
+fn places() -> std::sync::MutexGuard<'static, HashMap<u64, Place>> {
+    PLACES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(crate) fn add(place: Place) {
+    places().insert(place.namespaces.inode(), place);
+}
+
+pub(crate) fn remove(inode: u64) {
+    places().remove(&inode);
+}
+
+/// Where the calling thread is; `None` outside every test.
+pub(crate) fn here() -> io::Result<Option<Place>> {
+    namespace::current_inode().map(|inode| places().get(&inode).cloned())
+}

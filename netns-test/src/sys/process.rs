@@ -1,0 +1,59 @@
+//! The end of the process, and of its threads.
+
+use std::io;
+
+use nix::libc;
+
+/// Calls `handler` when the process ends by exit(3) or by returning from `main`, atexit(3).
+pub(crate) fn at_exit(handler: extern "C" fn()) -> io::Result<()> {
+    // SAFETY: the handler is a plain function that lives as long as the program.
+    if unsafe { libc::atexit(handler) } == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::ENOMEM)) }
+}
+
+/// Ends the process at once, without further handlers, _exit(2).
+pub(crate) fn exit_now(status: i32) -> ! {
+    // SAFETY: _exit takes no memory and does not return.
+    unsafe { libc::_exit(status) }
+}
+
+/// Writes to a standard stream past Rust's buffers, locks and libtest's capture, write(2).
+pub(crate) fn write_raw(fd: i32, mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        // SAFETY: the pointer and the length are those of one live slice.
+        let written = unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
+        match usize::try_from(written) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(_) if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
+            // A closed standard stream has no reader to tell.
+            Err(_) => return,
+        }
+    }
+}
+
+/// Lets a thread run only when nothing else wants the processor, sched_setscheduler(2) with `SCHED_IDLE`.
+pub(crate) fn make_idle(tid: i32) -> io::Result<()> {
+    let parameters = libc::sched_param {
+        sched_priority: 0,
+        #[cfg(target_env = "musl")]
+        sched_ss_low_priority: 0,
+        #[cfg(target_env = "musl")]
+        sched_ss_repl_period: libc::timespec { tv_sec: 0, tv_nsec: 0 },
+        #[cfg(target_env = "musl")]
+        sched_ss_init_budget: libc::timespec { tv_sec: 0, tv_nsec: 0 },
+        #[cfg(target_env = "musl")]
+        sched_ss_max_repl: 0,
+    };
+    // SAFETY: the parameters live on this stack; the kernel checks the thread id. The raw call, because musl's wrapper
+    // always answers ENOSYS.
+    let result = unsafe { libc::syscall(libc::SYS_sched_setscheduler, tid, libc::SCHED_IDLE, &raw const parameters) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Whether this process has a child, waitid(2) without reaping it.
+pub(crate) fn has_children() -> bool {
+    let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
+    // SAFETY: the kernel writes one siginfo_t; WNOWAIT leaves every child as it was.
+    let result =
+        unsafe { libc::waitid(libc::P_ALL, 0, info.as_mut_ptr(), libc::WEXITED | libc::WNOHANG | libc::WNOWAIT) };
+    result == 0
+}

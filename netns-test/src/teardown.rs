@@ -1,0 +1,182 @@
+//! The end of a network: emptied at once, released late.
+//!
+//! The kernel's clean-up of a namespace holds the lock that set-up needs, so namespaces are emptied (no process, no
+//! socket, no neighbour) and then held, bounded, until the process ends.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use std::{fs, io, thread};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, gettid};
+
+use crate::error::{Doing, Error};
+use crate::namespace::{Depth, Namespaces, enter};
+use crate::netlink::{DiagSocket, RouteSocket};
+use crate::network::Net;
+use crate::{gate, registry, sys};
+
+/// How many namespaces are held at most. 510 cost 31 ms at the end of the process, and 0.16 MB each.
+const MOST_HELD: usize = 512;
+
+/// How long threads that still run may take to come to rest, after which they count as spinning.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// A thread that outlived its test.
+#[derive(Debug)]
+pub(crate) struct Leftover {
+    name: String,
+    spins: bool,
+}
+
+impl std::fmt::Display for Leftover {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let doing = if self.spins { "runs" } else { "blocks" };
+        write!(f, "`{}`, which {doing}", self.name)
+    }
+}
+
+/// Ends everything in a network. The calling thread has to be one of the test's.
+///
+/// Returns the threads that cannot be ended: they go with the process.
+pub(crate) fn tear_down(net: &Arc<Net>) -> Result<Vec<Leftover>, Error> {
+    net.ended.store(true, Ordering::Release);
+    let workers: Vec<_> = net.nodes.iter().filter_map(|node| node.worker()).collect();
+    workers.iter().for_each(|worker| worker.stop());
+    kill_processes(net)?;
+    // Calls that block on a socket return now, and their threads with them.
+    for namespaces in net.all_namespaces() {
+        let diag = {
+            let _inside = enter(namespaces, Depth::Network).doing(|| "enter a namespace of a test that has ended")?;
+            DiagSocket::open().doing(|| "open a socket of sock_diag")?
+        };
+        diag.destroy_all().doing(|| "destroy the sockets of a test that has ended")?;
+    }
+    let leftovers = come_to_rest(net, || workers.iter().all(|worker| worker.has_ended()))?;
+    for node in &net.nodes {
+        if let Some(socket) = node.take_route_socket() {
+            forget_neighbours(&socket)?;
+        }
+    }
+    Ok(leftovers)
+}
+
+/// The neighbours of all namespaces share one table, of 1,024 entries by default (`gc_thresh3`, arp(7)).
+fn forget_neighbours(socket: &RouteSocket) -> Result<(), Error> {
+    Ok(socket.flush_neighbours()?)
+}
+
+/// Kills the processes that are in a test's namespaces, whoever started them.
+fn kill_processes(net: &Net) -> Result<(), Error> {
+    if !sys::process::has_children() {
+        return Ok(());
+    }
+    let own = nix::unistd::getpid().as_raw();
+    // A process may start another one before it is killed: until none is found.
+    for _ in 0..16 {
+        let mut found = false;
+        for process in numbers("/proc").doing(|| "list processes")?.filter(|&process| process != own) {
+            if is_inside(net, &format!("/proc/{process}/ns/net")) {
+                found = true;
+                match kill(Pid::from_raw(process), Signal::SIGKILL) {
+                    Ok(()) | Err(nix::Error::ESRCH) => {}
+                    Err(error) => return Err(Error::new(format!("kill process {process} of the test"), error)),
+                }
+            }
+        }
+        if !found {
+            return Ok(());
+        }
+        thread::sleep(Duration::from_micros(200));
+    }
+    Ok(())
+}
+
+fn numbers(directory: &str) -> io::Result<impl Iterator<Item = i32>> {
+    Ok(fs::read_dir(directory)?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()))
+}
+
+/// Whether a link of /proc names a network namespace of the test. A process that has ended or cannot be read is not in.
+fn is_inside(net: &Net, link: &str) -> bool {
+    nix::sys::stat::stat(link).is_ok_and(|found| net.all_namespaces().any(|own| own.inode() == found.st_ino))
+}
+
+/// Waits until the test's other threads have ended or block, and panics have been looked at.
+fn come_to_rest(net: &Net, workers_ended: impl Fn() -> bool) -> Result<Vec<Leftover>, Error> {
+    let started = Instant::now();
+    let own = gettid().as_raw();
+    let mut pause = Duration::from_micros(20);
+    let mut rested = 0;
+    loop {
+        let threads = threads_inside(net, own).doing(|| "list the threads of the test")?;
+        let at_rest = threads.iter().all(|(_, leftover)| !leftover.spins);
+        // Seen twice, lest a thread be between two system calls.
+        rested = if at_rest && net.witness.is_quiet() { rested + 1 } else { 0 };
+        let waited = started.elapsed();
+        if threads.is_empty() && net.witness.is_quiet() {
+            return Ok(Vec::new());
+        }
+        if (rested >= 3 && (workers_ended() || waited > PATIENCE / 5)) || waited > PATIENCE {
+            for (tid, leftover) in &threads {
+                if leftover.spins {
+                    make_idle(*tid)?;
+                }
+            }
+            return Ok(threads.into_iter().map(|(_, leftover)| leftover).collect());
+        }
+        thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(2));
+    }
+}
+
+fn make_idle(tid: i32) -> Result<(), Error> {
+    match sys::process::make_idle(tid) {
+        // It has ended meanwhile.
+        Err(error) if error.raw_os_error() == Some(nix::libc::ESRCH) => Ok(()),
+        result => result.doing(|| format!("make the thread {tid} of an ended test idle")),
+    }
+}
+
+/// The threads of this process that are in the test's namespaces, but for one.
+fn threads_inside(net: &Net, own: i32) -> io::Result<Vec<(i32, Leftover)>> {
+    let inside = numbers("/proc/self/task")?
+        .filter(|&tid| tid != own && is_inside(net, &format!("/proc/self/task/{tid}/ns/net")));
+    Ok(inside
+        .filter_map(|tid| {
+            // proc_pid_stat(5): "tid (name) state …"; the name may hold parentheses. A thread that ended has no file.
+            let stat = fs::read_to_string(format!("/proc/self/task/{tid}/stat")).ok()?;
+            let (name, rest) = stat.split_once('(')?.1.rsplit_once(") ")?;
+            match rest.as_bytes().first()? {
+                b'Z' | b'X' => None,
+                state => Some((tid, Leftover { name: name.to_owned(), spins: *state == b'R' })),
+            }
+        })
+        .collect())
+}
+
+/// What is kept of an emptied namespace until it is released.
+enum Held {
+    Node(#[expect(dead_code, reason = "held, not used")] Arc<Namespaces>),
+    Switch(#[expect(dead_code, reason = "held, not used")] OwnedFd),
+}
+
+static HELD: Mutex<VecDeque<Held>> = Mutex::new(VecDeque::new());
+
+/// Keeps the namespaces of an ended test, and releases the oldest ones beyond the bound.
+pub(crate) fn hold(net: &mut Net) {
+    for namespaces in net.all_namespaces() {
+        registry::remove(namespaces.inode());
+    }
+    let most = MOST_HELD.min(gate::for_held() / 3);
+    let released: Vec<Held> = {
+        let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+        held.extend(net.all_namespaces().map(|namespaces| Held::Node(Arc::clone(namespaces))));
+        held.extend(net.switch.take().map(Held::Switch));
+        let excess = held.len().saturating_sub(most);
+        held.drain(..excess).collect()
+    };
+    drop(released);
+}

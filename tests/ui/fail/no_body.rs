@@ -1,0 +1,6 @@
+use netns_test::{Node, netns_test};
+
+#[netns_test]
+fn no_body(client: Node);
+
+fn main() {}
