@@ -2,13 +2,14 @@
 
 use std::fmt::Debug;
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
-use syn::Path;
 use syn::spanned::Spanned as _;
+use syn::{Path, ReturnType, Type};
 
 use crate::attributes::ShouldPanic;
 use crate::check::{Runtime, Test};
+use crate::function::bare;
 
 /// The crate by which an expansion reaches the run time.
 pub(crate) fn krate(given: Option<&Path>) -> TokenStream {
@@ -104,18 +105,36 @@ fn call(test: &Test, private: &TokenStream) -> TokenStream {
         let inject = quote_spanned!(at(ty.span())=> #private::argument::<#ty>(#arguments, #host)?);
         quote!(#(#cfgs)* #inject)
     });
-    // A type that no test can return likewise.
-    let output = at(test.sig.output.span());
-    let run = if test.sig.asyncness.is_some() {
-        quote_spanned!(output=> #private::run_async)
-    } else {
-        quote_spanned!(output=> #private::run_sync)
+    // A type that no test can return likewise, for which the whole of the path has to be there.
+    let runner =
+        Ident::new(if test.sig.asyncness.is_some() { "run_async" } else { "run_sync" }, Span::call_site());
+    let run = match &test.sig.output {
+        ReturnType::Type(_, ty) => moved(quote!(#private::#runner), ty.span()),
+        ReturnType::Default => quote!(#private::#runner),
     };
     // With no argument to inject, nothing names it.
     let parameter = if test.arguments.is_empty() { quote!(_) } else { quote!(#arguments) };
-    quote! {
-        #run(&__NETNS_TEST, |#parameter| ::core::result::Result::Ok(#ident(#(#injected),*)));
-    }
+    let called = quote!(#ident(#(#injected),*));
+    let body = if test.sig.asyncness.is_none() && never_returns(&test.sig.output) {
+        // An `Ok` around it could not be reached, and rustc would say so.
+        quote!(|#parameter| -> ::core::result::Result<(), _> { #called })
+    } else {
+        quote!(|#parameter| ::core::result::Result::Ok(#called))
+    };
+    quote!(#run(&__NETNS_TEST, #body);)
+}
+
+fn never_returns(output: &ReturnType) -> bool {
+    matches!(output, ReturnType::Type(_, ty) if matches!(bare(ty), Type::Never(_)))
+}
+
+/// The tokens at another place, where they mean what they meant.
+fn moved(tokens: TokenStream, place: Span) -> TokenStream {
+    let moved = |mut token: TokenTree| {
+        token.set_span(place.resolved_at(token.span()));
+        token
+    };
+    tokens.into_iter().map(moved).collect()
 }
 
 /// The place of the user's token, for what the expansion writes there: lints take it for the macro's, as it is.

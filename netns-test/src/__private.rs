@@ -46,6 +46,13 @@ pub struct TestCase {
     pub should_panic: ShouldPanic,
 }
 
+impl TestCase {
+    /// The test's path as libtest writes it: without the crate.
+    pub(crate) fn path(&self) -> &'static str {
+        self.name.split_once("::").map_or(self.name, |(_crate, path)| path)
+    }
+}
+
 /// A Tokio runtime's flavor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Runtime {

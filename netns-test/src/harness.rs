@@ -110,7 +110,7 @@ fn live(test: &'static TestCase, body: Body) -> Verdict {
     let started = {
         let (stop, claimed) = (stop.clone(), Arc::clone(&claimed));
         // Named as libtest names its own threads, so that panic messages read as usual.
-        thread::Builder::new().name(test.name.to_owned()).spawn(move || {
+        thread::Builder::new().name(test.path().to_owned()).spawn(move || {
             let ended = body_thread(test, topology, limit, body, &stop, &tell, &claimed);
             if let Some((ending, leftovers)) = ended {
                 // libtest's thread waits for this, unless the timeout passed.
@@ -144,7 +144,7 @@ fn body_thread(
     claimed: &AtomicBool,
 ) -> Option<(Ending, Result<Vec<Leftover>, Error>)> {
     let plan = plan::plan(&topology);
-    let made = prepare_thread().and_then(|()| provision::provision(test.name, plan, test.runtime, limit));
+    let made = prepare_thread().and_then(|()| provision::provision(test.path(), plan, test.runtime, limit));
     let net = match made {
         Ok(net) => net,
         Err(error) => return Some((Ending::Failed(error), Ok(Vec::new()))),
@@ -154,9 +154,11 @@ fn body_thread(
     let network = Network(Arc::clone(&net));
     // The receiver lives until this thread or the timeout ends the test.
     tell.send(Progress::Started(Arc::clone(&net))).ok()?;
-    let ending = match body(&network, stop) {
-        Ok(ran) => Ending::Ran(ran),
-        Err(error) => Ending::Failed(error),
+    // Watched once more: what a body leaves in its runtime may panic while it is dropped.
+    let ending = match panics::watched(|| body(&network, stop)) {
+        Ok(Ok(ran)) => Ending::Ran(ran),
+        Ok(Err(error)) => Ending::Failed(error),
+        Err(caught) => Ending::Ran(Err(caught)),
     };
     drop(network);
     if !matches!(&ending, Ending::Ran(Ok(code)) if *code == ExitCode::SUCCESS) {
@@ -293,7 +295,7 @@ fn describe(record: &Record) -> String {
 fn refuse(test: &TestCase, cause: &str) {
     if env::var_os("NETNS_TEST_UNSUPPORTED").is_some_and(|value| value == "skip") {
         // Past libtest's capture: it has no run-time skip, and counts the test as ok.
-        let text = format!("netns-test: skipped {}: {}\n", test.name, cause.replace('\n', "; "));
+        let text = format!("netns-test: skipped {}: {}\n", test.path(), cause.replace('\n', "; "));
         return sys::process::write_raw(2, text.as_bytes());
     }
     eprintln!("netns-test: this test cannot run here: {cause}");

@@ -111,7 +111,7 @@ impl Switch {
         let [port, end] = [("switch", 0), ("uplink", 1)].map(|(name, side)| LinkEnd {
             index: SWITCH[side],
             mac: Some(SWITCH_MAC[side]),
-            up: true,
+            up: side == 0,
             ..LinkEnd::new(name)
         });
         let mut batch = Batch::new();

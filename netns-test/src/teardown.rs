@@ -49,11 +49,11 @@ pub(crate) fn tear_down(net: &Arc<Net>) -> Result<Vec<Leftover>, Error> {
     kill_processes(net)?;
     // Calls that block on a socket return now, and their threads with them.
     for namespaces in net.all_namespaces() {
-        let diag = {
-            let _inside = enter(namespaces, Depth::Network).doing(|| "enter a namespace of a test that has ended")?;
-            DiagSocket::open().doing(|| "open a socket of sock_diag")?
-        };
-        diag.destroy_all().doing(|| "destroy the sockets of a test that has ended")?;
+        let _inside = enter(namespaces, Depth::Network).doing(|| "enter a namespace of a test that has ended")?;
+        if has_sockets().doing(|| "count the sockets of a test that has ended")? {
+            let diag = DiagSocket::open().doing(|| "open a socket of sock_diag")?;
+            diag.destroy_all().doing(|| "destroy the sockets of a test that has ended")?;
+        }
     }
     let leftovers = come_to_rest(net, || workers.iter().all(|worker| worker.has_ended()))?;
     for node in &net.nodes {
@@ -62,6 +62,20 @@ pub(crate) fn tear_down(net: &Arc<Net>) -> Result<Vec<Leftover>, Error> {
         }
     }
     Ok(leftovers)
+}
+
+/// Whether the calling thread's network namespace has TCP or UDP sockets left, by the kernel's own counters.
+///
+/// A list of the connections costs 0.2 ms for each family, since it is taken from a table of all namespaces.
+fn has_sockets() -> io::Result<bool> {
+    let four = fs::read_to_string("/proc/thread-self/net/sockstat")?;
+    // Absent where the kernel has no IPv6.
+    let six = fs::read_to_string("/proc/thread-self/net/sockstat6").unwrap_or_default();
+    Ok(four.lines().chain(six.lines()).any(|line| {
+        line.split_once(": inuse ").is_some_and(|(protocol, counts)| {
+            (protocol.starts_with("TCP") || protocol.starts_with("UDP")) && !counts.starts_with("0 ") && counts != "0"
+        })
+    }))
 }
 
 /// The neighbours of all namespaces share one table, of 1,024 entries by default (`gc_thresh3`, arp(7)).

@@ -54,7 +54,11 @@ impl DiagSocket {
 
     /// The sockets of one protocol and family; an IPv6 socket that carries IPv4 counts as IPv6.
     pub(crate) fn sockets(&self, protocol: Protocol, family: Family) -> io::Result<Vec<Socket>> {
-        let request = request(protocol, family);
+        self.sockets_in(protocol, family, StateFlags::all())
+    }
+
+    fn sockets_in(&self, protocol: Protocol, family: Family, states: StateFlags) -> io::Result<Vec<Socket>> {
+        let request = request(protocol, family, states);
         let sockets = self.channel.dump(&request, |kind, payload| match kind {
             SOCK_DIAG_BY_FAMILY => decode(protocol, payload).map(Some),
             _ => Ok(None),
@@ -77,6 +81,20 @@ impl DiagSocket {
             }
         }
         Ok(all)
+    }
+
+    /// The sockets that wait for peers: TCP sockets that listen, and UDP sockets that are bound and not connected.
+    ///
+    /// Connections stand in one table for all namespaces, which takes the kernel 0.2 ms to look through. This does not.
+    pub(crate) fn listeners(&self, protocol: Protocol) -> io::Result<Vec<Socket>> {
+        let states = || match protocol {
+            Protocol::Tcp => StateFlags::LISTEN,
+            Protocol::Udp => StateFlags::all(),
+        };
+        let mut sockets = self.sockets_in(protocol, Family::V4, states())?;
+        sockets.extend(self.sockets_in(protocol, Family::V6, states())?);
+        sockets.retain(Socket::is_listening);
+        Ok(sockets)
     }
 
     /// Destroys a socket under its owner, whose calls return with an error; `false` if it was gone already.
@@ -110,7 +128,7 @@ fn is_gone(refusal: &Refusal) -> bool {
     matches!(refusal.errno(), Some(libc::ENOENT | libc::ESTALE))
 }
 
-fn request(protocol: Protocol, family: Family) -> SockDiagMessage {
+fn request(protocol: Protocol, family: Family, states: StateFlags) -> SockDiagMessage {
     let socket_id = match family {
         Family::V4 => SocketId::new_v4(),
         Family::V6 => SocketId::new_v6(),
@@ -119,7 +137,7 @@ fn request(protocol: Protocol, family: Family) -> SockDiagMessage {
         family: family.number(),
         protocol: number(protocol),
         extensions: ExtensionFlags::empty(),
-        states: StateFlags::all(),
+        states,
         socket_id,
     })
 }

@@ -357,12 +357,7 @@ impl Node {
     /// # Errors
     /// The kernel's own; when the test has ended, or the calling thread is none of the test's.
     pub fn sockets(&self) -> io::Result<Vec<Socket>> {
-        self.net()?;
-        let socket = {
-            let _inside = self.enter_depth(Depth::Network)?;
-            DiagSocket::open()?
-        };
-        socket.all_sockets()
+        self.diag()?.all_sockets()
     }
 
     /// Reads a setting of the node's network, `net.ipv4.ip_forward` for instance (sysctl(8)).
@@ -407,6 +402,11 @@ impl Node {
         self.net()?;
         let socket = self.0.route.lock().unwrap_or_else(PoisonError::into_inner).clone();
         socket.ok_or_else(|| self.ended())
+    }
+
+    fn diag(&self) -> io::Result<DiagSocket> {
+        let _inside = self.enter_depth(Depth::Network)?;
+        DiagSocket::open()
     }
 
     /// The error of handles that are used after their test.

@@ -149,10 +149,5 @@ fn listening(protocol: Protocol, port: u16) -> String {
 }
 
 fn listens(protocol: Protocol, port: u16) -> impl Fn(&Node) -> io::Result<bool> {
-    move |node| {
-        let sockets = node.sockets()?;
-        Ok(sockets.iter().any(|socket| {
-            socket.protocol == protocol && socket.is_listening() && socket.local.port() == port
-        }))
-    }
+    move |node| Ok(node.diag()?.listeners(protocol)?.iter().any(|socket| socket.local.port() == port))
 }

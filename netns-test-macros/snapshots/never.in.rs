@@ -1,0 +1,5 @@
+#[netns_test]
+#[should_panic]
+fn never(client: Node) -> ! {
+    panic!()
+}

@@ -1,0 +1,29 @@
+#[cfg_attr(not(target_os = "linux"), ignore = "netns-test needs Linux")]
+#[::core::prelude::v1::test]
+fn never() {
+    fn never(client: Node) -> ! {
+        panic!()
+    }
+    {
+        static __NETNS_TEST: ::netns_test::__private::TestCase = ::netns_test::__private::TestCase {
+            name: ::core::concat!(::core::module_path!(), "::", "never"),
+            file: ::core::file!(),
+            line: ::core::line!(),
+            nodes: &["client"],
+            shape: ::netns_test::__private::Shape::Star,
+            family: ::netns_test::__private::Family::Dual,
+            timeout: ::core::option::Option::None,
+            run_in: ::core::option::Option::None,
+            runtime: ::netns_test::__private::Runtime::CurrentThread,
+            require: &[],
+            should_panic: ::netns_test::__private::ShouldPanic::Yes,
+        };
+        ::netns_test::__private::register!(__NETNS_TEST);
+        ::netns_test::__private::run_sync(
+            &__NETNS_TEST,
+            |arguments| -> ::core::result::Result<(), _> {
+                never(::netns_test::__private::argument::<Node>(arguments, "client")?)
+            },
+        );
+    }
+}

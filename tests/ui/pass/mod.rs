@@ -1,0 +1,9 @@
+//! What has to work: each file is compiled, and its tests run.
+
+mod arguments;
+mod attributes;
+mod keys;
+mod lints;
+mod macros;
+mod rstest;
+mod test_log;
