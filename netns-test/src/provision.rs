@@ -17,8 +17,8 @@ use crate::__private::Runtime;
 use crate::error::{Doing, Error};
 use crate::mounts::{self, Base};
 use crate::namespace::Namespaces;
-use crate::netlink::state::{Address, Route, RouteKind};
-use crate::netlink::{Batch, LinkEnd, Request, RouteSocket};
+use crate::netlink::state::{Address, Link, Route, RouteKind};
+use crate::netlink::{Batch, LinkEnd, NetlinkError, Request, RouteSocket};
 use crate::network::{Clock, Net};
 use crate::node::NodeState;
 use crate::panics::Witness;
@@ -29,8 +29,14 @@ use crate::sysctl;
 /// The loopback interface has this index in every namespace (`LOOPBACK_IFINDEX` in the kernel).
 const LOOPBACK: u32 = 1;
 
-/// The interface that a switch's ports stand on, and its other end, which keeps its carrier.
-const SWITCH: [u32; 2] = [2, 3];
+/// The interface that a switch's macvlans stand on, and its other end, which keeps its carrier.
+const TRUNK: [u32; 2] = [90, 91];
+
+/// The bridge of a switch that is one.
+const BRIDGE: u32 = 92;
+
+/// A bridge's first port; the others follow.
+const FIRST_PORT: u32 = 100;
 
 /// The switch's own MAC addresses; no node's interface has number 255.
 const SWITCH_MAC: [[u8; 6]; 2] = [[0x02, b'n', b't', 0xff, 0, 0], [0x02, b'n', b't', 0xff, 0, 1]];
@@ -68,7 +74,7 @@ pub(crate) fn provision(
         std::env::set_current_dir(&directory).doing(|| format!("return to `{}`", directory.display()))?;
     }
     wire(&plan, switch.as_ref(), &nodes)?;
-    await_readiness(&plan, &nodes)?;
+    await_readiness(&plan, switch.as_ref(), &nodes)?;
     Ok(assemble(test, plan, flavor, limit, body, switch, nodes))
 }
 
@@ -93,33 +99,103 @@ fn make_node(
     Ok((namespaces, socket))
 }
 
-/// A switch: a namespace with a veth pair in it, on which each port is a macvlan in bridge mode.
-///
-/// An empty bridge costs 15-20 ms of serialised clean-up, which stalls the next set-up; macvlans cost nothing.
+/// A switch: a namespace of its own, and what the nodes' interfaces are ports of in it.
 struct Switch {
     net: OwnedFd,
     socket: RouteSocket,
+    kind: SwitchKind,
+}
+
+/// How a switch is made. Even an empty bridge costs 15-20 ms of serialised clean-up, which stalls the next set-up, so it
+/// is taken only where the kernel has no macvlan, or the user asks for it (`NETNS_TEST_SWITCH=bridge`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SwitchKind {
+    /// A veth pair, and on it a macvlan in bridge mode for each port.
+    Macvlans,
+    /// A bridge, and a veth pair for each port.
+    Bridge,
+}
+
+impl SwitchKind {
+    fn wanted() -> Result<Self, Error> {
+        match std::env::var("NETNS_TEST_SWITCH").as_deref() {
+            Ok("bridge") => Ok(Self::Bridge),
+            Ok("macvlan") | Err(_) => Ok(Self::Macvlans),
+            Ok(other) => {
+                let text = format!("NETNS_TEST_SWITCH is `{other}`: expected `macvlan` or `bridge`");
+                Err(Error::because("make a switch", text))
+            }
+        }
+    }
 }
 
 impl Switch {
     fn make() -> Result<Self, Error> {
+        let kind = SwitchKind::wanted()?;
         unshare(CloneFlags::CLONE_NEWNET).doing(|| "create the network namespace of the switch")?;
         let net = fs::File::open("/proc/thread-self/ns/net").doing(|| "open the namespace of the switch")?.into();
         // The switch has no addresses, so that nothing but the nodes speaks on it.
         sysctl::apply(Family::V4, false)?;
         let socket = RouteSocket::open().doing(|| "open a netlink socket in the switch")?;
-        let [port, end] = [("switch", 0), ("uplink", 1)].map(|(name, side)| LinkEnd {
-            index: SWITCH[side],
+        Ok(Self { net, socket, kind })
+    }
+
+    /// Makes the veth pair that macvlans stand on: without its other end it would have no carrier.
+    fn make_trunk(&self) -> Result<(), NetlinkError> {
+        let [trunk, end] = [("trunk", 0), ("end", 1)].map(|(name, side)| LinkEnd {
+            index: TRUNK[side],
             mac: Some(SWITCH_MAC[side]),
             up: side == 0,
             ..LinkEnd::new(name)
         });
         let mut batch = Batch::new();
-        batch.push(Request::veth(&port, &end), || "create veth `switch`".to_owned());
-        batch.push(Request::set_up(SWITCH[1], true), || "switch on `switch/uplink`".to_owned());
-        socket.send(batch)?;
-        Ok(Self { net, socket })
+        batch.push(Request::veth(&trunk, &end), || "create veth `switch/trunk`".to_owned());
+        batch.push(Request::set_up(TRUNK[1], true), || "switch on `switch/end`".to_owned());
+        self.socket.send(batch)
     }
+
+    /// Connects the nodes' interfaces; returns whether they are up already.
+    fn attach(&self, ports: &[Port<'_>]) -> Result<bool, NetlinkError> {
+        if self.kind == SwitchKind::Macvlans {
+            match self.make_trunk().and_then(|()| self.attach_macvlans(ports)) {
+                Err(error) if error.source.raw_os_error() == Some(nix::libc::EOPNOTSUPP) => {}
+                attached => return attached.map(|()| true),
+            }
+        }
+        self.attach_to_bridge(ports).map(|()| false)
+    }
+
+    fn attach_macvlans(&self, ports: &[Port<'_>]) -> Result<(), NetlinkError> {
+        ports.chunks(64).try_for_each(|chunk| {
+            let mut batch = Batch::new();
+            for Port { end, name } in chunk {
+                batch.push(Request::macvlan(end, TRUNK[0]), move || format!("create macvlan {name} on the switch"));
+            }
+            self.socket.send(batch)
+        })
+    }
+
+    fn attach_to_bridge(&self, ports: &[Port<'_>]) -> Result<(), NetlinkError> {
+        let bridge = LinkEnd { index: BRIDGE, mac: Some(SWITCH_MAC[0]), up: true, ..LinkEnd::new("bridge") };
+        self.socket.request(Request::bridge(&bridge), || "create bridge `switch/bridge`".to_owned())?;
+        for (number, Port { end, name }) in ports.iter().enumerate() {
+            let (port, index) = (format!("port{number}"), FIRST_PORT + number as u32);
+            let mut batch = Batch::new();
+            let request =
+                Request::veth(&LinkEnd { index, up: true, ..LinkEnd::new(&port) }, &LinkEnd { up: false, ..*end });
+            batch.push(request, || format!("create veth `switch/{port}` – {name}"));
+            let request = Request::set_controller(index, Some(BRIDGE));
+            batch.push(request, || format!("make `{port}` a port of the bridge"));
+            self.socket.send(batch)?;
+        }
+        Ok(())
+    }
+}
+
+/// What is to be connected to a switch.
+struct Port<'a> {
+    end: LinkEnd<'a>,
+    name: String,
 }
 
 fn wire(plan: &Plan, switch: Option<&Switch>, nodes: &[(Namespaces, RouteSocket)]) -> Result<(), Error> {
@@ -153,13 +229,12 @@ fn wire(plan: &Plan, switch: Option<&Switch>, nodes: &[(Namespaces, RouteSocket)
             }
         }
         (Wiring::Switch(ends), Some(switch)) => {
-            for chunk in ends.chunks(64) {
-                let mut batch = Batch::new();
-                for &end in chunk {
-                    let request = Request::macvlan(&link_end(end), SWITCH[0]);
-                    batch.push(request, move || format!("create macvlan {} on the switch", name(end)));
+            let ports: Vec<Port<'_>> =
+                ends.iter().map(|&end| Port { end: link_end(end), name: name(end) }).collect();
+            if !switch.attach(&ports)? {
+                for end in ends {
+                    second_ends[end.node].push(plan.nodes[end.node].interfaces[end.interface].index);
                 }
-                switch.socket.send(batch)?;
             }
         }
         (Wiring::Nothing, _) | (Wiring::Switch(_), None) => {}
@@ -208,29 +283,40 @@ fn addresses(node: &NodePlan) -> impl Iterator<Item = (u32, &str, std::net::IpAd
 /// Waits until every interface carries packets and every address is the node's own.
 ///
 /// A veth whose peer is not up yet drops silently, and its activation happens in a kernel worker.
-fn await_readiness(plan: &Plan, nodes: &[(Namespaces, RouteSocket)]) -> Result<(), Error> {
+fn await_readiness(
+    plan: &Plan,
+    switch: Option<&Switch>,
+    nodes: &[(Namespaces, RouteSocket)],
+) -> Result<(), Error> {
     let started = Instant::now();
+    let pause = |name: &str| match started.elapsed() < PATIENCE {
+        true => {
+            thread::sleep(Duration::from_micros(20));
+            Ok(())
+        }
+        false => Err(Error::because(
+            format!("bring up the interfaces of `{name}`"),
+            format!("they carried nothing after {} s", PATIENCE.as_secs()),
+        )),
+    };
+    let asking = |name: &str| format!("ask for the state of `{name}`");
+    if let Some(switch) = switch {
+        let idle = |links: Vec<Link>| links.iter().any(|link| link.index > LOOPBACK && link.up && !link.is_running());
+        while idle(switch.socket.links().doing(|| asking("switch"))?) {
+            pause("switch")?;
+        }
+    }
     for (node, (_, socket)) in plan.nodes.iter().zip(nodes) {
-        let patience = || match started.elapsed() < PATIENCE {
-            true => {
-                thread::sleep(Duration::from_micros(20));
-                Ok(())
-            }
-            false => Err(Error::because(
-                format!("bring up the interfaces of `{}`", node.name),
-                format!("they carried nothing after {} s", PATIENCE.as_secs()),
-            )),
-        };
-        let asking = || format!("ask for the state of `{}`", node.name);
         for interface in &node.interfaces {
-            while !socket.link(interface.index).doing(asking)?.is_some_and(|link| link.is_running()) {
-                patience()?;
+            let link = || socket.link(interface.index).doing(|| asking(&node.name));
+            while !link()?.is_some_and(|link| link.is_running()) {
+                pause(&node.name)?;
             }
         }
         for (_, _, ip, _) in addresses(node) {
             // Before the address is ready there may be no route to it at all.
             while !socket.route_to(ip).is_ok_and(|route| route.kind == RouteKind::Local) {
-                patience()?;
+                pause(&node.name)?;
             }
         }
     }

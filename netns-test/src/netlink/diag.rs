@@ -97,14 +97,9 @@ impl DiagSocket {
         Ok(sockets)
     }
 
-    /// Destroys a socket under its owner, whose calls return with an error; `false` if it was gone already.
+    /// Destroys all TCP and UDP sockets under their owners, whose calls return with an error; returns their number.
     ///
     /// The error is `EOPNOTSUPP` where the kernel was built without `CONFIG_INET_DIAG_DESTROY`.
-    pub(crate) fn destroy(&self, socket: &Socket) -> io::Result<bool> {
-        self.destroy_each(std::slice::from_ref(socket)).map(|destroyed| destroyed == 1)
-    }
-
-    /// Destroys all TCP and UDP sockets and returns their number.
     pub(crate) fn destroy_all(&self) -> io::Result<usize> {
         // A connection may have come in between the list and the listener's end, hence a second look at TCP. UDP
         // sockets stay on the list, unconnected, until their owners close them.

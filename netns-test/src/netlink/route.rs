@@ -15,7 +15,7 @@ use netlink_packet_route::{
         BridgeStpState, InfoBridge, InfoData, InfoKind, InfoMacVlan, InfoVeth, LinkAttribute, LinkFlags,
         LinkHeader, LinkInfo, LinkMessage, MacVlanMode,
     },
-    neighbour::{self, NeighbourAttribute, NeighbourMessage},
+    neighbour::{NeighbourAttribute, NeighbourMessage},
     route::{RouteAttribute, RouteHeader, RouteMessage, RouteNextHop, RouteVia},
 };
 use netlink_sys::protocols::NETLINK_ROUTE;
@@ -280,11 +280,6 @@ impl<'a> Request<'a> {
         Self::new(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)
     }
 
-    /// Deletes an interface.
-    pub(crate) fn delete_link(index: u32) -> Self {
-        Self::new(RouteNetlinkMessage::DelLink(link_message(index)), 0)
-    }
-
     /// Switches an interface on or off.
     pub(crate) fn set_up(index: u32, up: bool) -> Self {
         let mut message = link_message(index);
@@ -336,19 +331,6 @@ impl<'a> Request<'a> {
         Self::new(RouteNetlinkMessage::NewRoute(route_message(route)), NLM_F_CREATE | NLM_F_EXCL)
     }
 
-    /// Deletes a route.
-    pub(crate) fn delete_route(route: &Route) -> Self {
-        Self::new(RouteNetlinkMessage::DelRoute(route_message(route)), 0)
-    }
-
-    /// Adds a permanent entry to the neighbour table, in place of what was learnt.
-    pub(crate) fn add_neighbour(link: u32, ip: IpAddr, mac: [u8; 6]) -> Self {
-        let mut message = neighbour_message(link, ip);
-        message.header.state = neighbour::NeighbourState::Permanent;
-        message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.to_vec()));
-        Self::new(RouteNetlinkMessage::NewNeighbour(message), NLM_F_CREATE | NLM_F_REPLACE)
-    }
-
     /// Deletes an entry of the neighbour table.
     pub(crate) fn delete_neighbour(link: u32, ip: IpAddr) -> Self {
         Self::new(RouteNetlinkMessage::DelNeighbour(neighbour_message(link, ip)), 0)
@@ -383,15 +365,6 @@ impl Address {
         }
     }
 
-    /// Sets the scope.
-    pub(crate) fn with_scope(self, scope: Scope) -> Self {
-        Self { scope, ..self }
-    }
-
-    /// Leaves out the route for the prefix.
-    pub(crate) fn without_prefix_route(self) -> Self {
-        Self { prefix_route: false, ..self }
-    }
 }
 
 impl Route {
@@ -407,11 +380,6 @@ impl Route {
             gateway: Some(gateway),
             ..Self::new(destination, prefix_len, RouteKind::Unicast, Scope::Global)
         }
-    }
-
-    /// A route in the main table that refuses: unreachable, blackhole or prohibit.
-    pub(crate) fn refusing(destination: IpAddr, prefix_len: u8, kind: RouteKind) -> Self {
-        Self::new(destination, prefix_len, kind, Scope::Global)
     }
 
     fn new(destination: IpAddr, prefix_len: u8, kind: RouteKind, scope: Scope) -> Self {
@@ -440,10 +408,6 @@ impl Route {
         Self { source: Some(source), ..self }
     }
 
-    /// Sets the priority; the smallest wins.
-    pub(crate) fn with_metric(self, metric: u32) -> Self {
-        Self { metric, ..self }
-    }
 }
 
 fn link_message(index: u32) -> LinkMessage {

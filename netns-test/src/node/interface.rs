@@ -1,5 +1,6 @@
 //! An interface of a node, switched off and on.
 
+use std::net::IpAddr;
 use std::sync::PoisonError;
 use std::time::Duration;
 use std::{io, thread};
@@ -133,6 +134,38 @@ impl Interface {
             }
             thread::sleep(Duration::from_micros(50));
         }
+    }
+
+    /// Adds an address, without duplicate address detection: it can be used at once.
+    ///
+    /// # Errors
+    /// The kernel's own (`AlreadyExists` where the interface has it), and when the test has ended.
+    pub fn add_address(&self, ip: impl Into<IpAddr>, prefix_len: u8) -> Result<(), Error> {
+        let address = Address::new(self.index, ip.into(), prefix_len);
+        let describe = || format!("add address {}/{prefix_len} to `{self}`", address.ip);
+        let socket = self.node.route_socket().map_err(|error| Error::new(describe(), error))?;
+        Ok(socket.request(Request::add_address(&address), describe)?)
+    }
+
+    /// Removes an address.
+    ///
+    /// # Errors
+    /// The kernel's own (`AddrNotAvailable` where the interface has it not), and when the test has ended.
+    pub fn remove_address(&self, ip: impl Into<IpAddr>, prefix_len: u8) -> Result<(), Error> {
+        let address = Address::new(self.index, ip.into(), prefix_len);
+        let describe = || format!("remove address {}/{prefix_len} from `{self}`", address.ip);
+        let socket = self.node.route_socket().map_err(|error| Error::new(describe(), error))?;
+        Ok(socket.request(Request::delete_address(&address), describe)?)
+    }
+
+    /// Sets the MTU: the largest packet that leaves by this interface, in bytes.
+    ///
+    /// # Errors
+    /// The kernel's own, and when the test has ended.
+    pub fn set_mtu(&self, bytes: u32) -> Result<(), Error> {
+        let describe = || format!("set the MTU of `{self}` to {bytes}");
+        let socket = self.node.route_socket().map_err(|error| Error::new(describe(), error))?;
+        Ok(socket.request(Request::set_mtu(self.index, bytes), describe)?)
     }
 
     fn put_back(&self, kept: &Kept) -> Result<(), Error> {
