@@ -21,7 +21,7 @@ fn alone() {
         ::netns_test::__private::register!(__NETNS_TEST);
         ::netns_test::__private::run_sync(
             &__NETNS_TEST,
-            |_| ::core::result::Result::Ok(alone()),
+            |_arguments| ::core::result::Result::Ok(alone()),
         );
     }
 }

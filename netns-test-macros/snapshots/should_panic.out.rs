@@ -19,7 +19,7 @@ fn should_panic() {
         ::netns_test::__private::register!(__NETNS_TEST);
         ::netns_test::__private::run_sync(
             &__NETNS_TEST,
-            |_| ::core::result::Result::Ok(should_panic()),
+            |_arguments| ::core::result::Result::Ok(should_panic()),
         );
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
-use quote::{ToTokens, format_ident, quote, quote_spanned};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned as _;
 use syn::{Path, ReturnType, Type};
 
@@ -38,7 +38,7 @@ pub(crate) fn expand(test: Test) -> TokenStream {
             {
                 static __NETNS_TEST: #private::TestCase = #case;
                 #private::register!(__NETNS_TEST);
-                #call
+                #call;
             }
         }
     }
@@ -98,37 +98,36 @@ fn case(test: &Test, private: &TokenStream) -> TokenStream {
 /// The call that runs it, each argument injected by its type.
 fn call(test: &Test, private: &TokenStream) -> TokenStream {
     let ident = &test.sig.ident;
-    let arguments = format_ident!("arguments", span = Span::mixed_site());
+    // Nothing may be left to use it: every argument may be under a `cfg`, or there is none.
+    let used = test.arguments.iter().any(|argument| argument.cfgs.is_empty());
+    let arguments = Ident::new(if used { "arguments" } else { "_arguments" }, Span::mixed_site());
     let injected = test.arguments.iter().map(|argument| {
         let (cfgs, ty, host) = (&argument.cfgs, &argument.ty, &argument.host);
         // A type that cannot be injected is underlined where it is written.
         let inject = quote_spanned!(at(ty.span())=> #private::argument::<#ty>(#arguments, #host)?);
         quote!(#(#cfgs)* #inject)
     });
-    // A type that no test can return likewise, for which the whole of the path has to be there.
-    let runner =
-        Ident::new(if test.sig.asyncness.is_some() { "run_async" } else { "run_sync" }, Span::call_site());
-    let run = match &test.sig.output {
-        ReturnType::Type(_, ty) => moved(quote!(#private::#runner), ty.span()),
-        ReturnType::Default => quote!(#private::#runner),
-    };
-    // With no argument to inject, nothing names it.
-    let parameter = if test.arguments.is_empty() { quote!(_) } else { quote!(#arguments) };
     let called = quote!(#ident(#(#injected),*));
     let body = if test.sig.asyncness.is_none() && never_returns(&test.sig.output) {
         // An `Ok` around it could not be reached, and rustc would say so.
-        quote!(|#parameter| -> ::core::result::Result<(), _> { #called })
+        quote!(|#arguments| -> ::core::result::Result<(), _> { #called })
     } else {
-        quote!(|#parameter| ::core::result::Result::Ok(#called))
+        quote!(|#arguments| ::core::result::Result::Ok(#called))
     };
-    quote!(#run(&__NETNS_TEST, #body);)
+    let run = if test.sig.asyncness.is_some() { quote!(run_async) } else { quote!(run_sync) };
+    let call = quote!(#private::#run(&__NETNS_TEST, #body));
+    match &test.sig.output {
+        // A type that no test can return likewise.
+        ReturnType::Type(_, ty) => moved(call, ty.span()),
+        ReturnType::Default => call,
+    }
 }
 
 fn never_returns(output: &ReturnType) -> bool {
     matches!(output, ReturnType::Type(_, ty) if matches!(bare(ty), Type::Never(_)))
 }
 
-/// The tokens at another place, where they mean what they meant.
+/// The tokens, but not those within their groups, at another place, where they mean what they meant.
 fn moved(tokens: TokenStream, place: Span) -> TokenStream {
     let moved = |mut token: TokenTree| {
         token.set_span(place.resolved_at(token.span()));

@@ -27,15 +27,6 @@ pub fn netns_test(args: TokenStream, item: TokenStream) -> TokenStream {
 
 /// [`netns_test`](macro@netns_test) under a second name, for tools that look for a test attribute by a path that ends in
 /// `test`: rstest and test-log among them.
-///
-/// ```
-/// use netns_test::Node;
-///
-/// #[netns_test::test]
-/// async fn they_differ(client: Node, server: Node) {
-///     assert_ne!(client.ip(), server.ip());
-/// }
-/// ```
 #[proc_macro_attribute]
 pub fn test(args: TokenStream, item: TokenStream) -> TokenStream {
     netns_test(args, item)

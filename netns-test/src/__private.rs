@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use tokio::task::LocalSet;
 
-pub use ctor;
 pub use inventory;
 pub use netns_test_model::{Family, Shape};
 
@@ -90,17 +89,24 @@ pub struct Registered(pub &'static TestCase);
 inventory::collect!(Registered);
 
 /// Registers a test, and the work to be done before `main`.
+///
+/// The constructor is written out, because the attribute that the `ctor` crate emits with it, `allow(unsafe_code)`, does
+/// not compile in crates that forbid unsafe code.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __register {
     ($test:expr) => {
         $crate::__private::inventory::submit! { $crate::__private::Registered(&$test) }
-        $crate::__private::ctor::declarative::ctor! {
-            #[ctor(unsafe)]
-            fn __netns_test_before_main() {
-                $crate::__private::before_main();
-            }
-        }
+        const _: () = {
+            #[used]
+            #[cfg_attr(target_os = "linux", unsafe(link_section = ".init_array"))]
+            static BEFORE_MAIN: extern "C" fn() = {
+                extern "C" fn before_main() {
+                    $crate::__private::before_main();
+                }
+                before_main
+            };
+        };
     };
 }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use std::{fs, io, thread};
 
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{Pid, gettid};
 
 use crate::error::{Doing, Error};
@@ -24,6 +25,9 @@ const MOST_HELD: usize = 512;
 
 /// How long threads that still run may take to come to rest, after which they count as spinning.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long killed processes may take to be gone.
+const PATIENCE_WITH_PROCESSES: Duration = Duration::from_secs(10);
 
 /// A thread that outlived its test.
 #[derive(Debug)]
@@ -88,25 +92,39 @@ fn kill_processes(net: &Net) -> Result<(), Error> {
     if !sys::process::has_children() {
         return Ok(());
     }
+    let started = Instant::now();
     let own = nix::unistd::getpid().as_raw();
     // A process may start another one before it is killed: until none is found.
-    for _ in 0..16 {
-        let mut found = false;
+    loop {
+        let mut found = Vec::new();
         for process in numbers("/proc").doing(|| "list processes")?.filter(|&process| process != own) {
             if is_inside(net, &format!("/proc/{process}/ns/net")) {
-                found = true;
-                match kill(Pid::from_raw(process), Signal::SIGKILL) {
-                    Ok(()) | Err(nix::Error::ESRCH) => {}
-                    Err(error) => return Err(Error::new(format!("kill process {process} of the test"), error)),
-                }
+                found.push(process);
+                end(Pid::from_raw(process)).doing(|| format!("kill process {process} of the test"))?;
             }
         }
-        if !found {
+        if found.is_empty() {
             return Ok(());
+        }
+        if started.elapsed() > PATIENCE_WITH_PROCESSES {
+            let cause = format!("processes {found:?} do not die");
+            return Err(Error::because("kill the processes of the test", cause));
         }
         thread::sleep(Duration::from_micros(200));
     }
-    Ok(())
+}
+
+/// Kills a process, and reaps it if it is a child: nobody is left to wait for it.
+fn end(process: Pid) -> nix::Result<()> {
+    match kill(process, Signal::SIGKILL) {
+        Ok(()) | Err(nix::Error::ESRCH) => {}
+        Err(error) => return Err(error),
+    }
+    match waitpid(process, Some(WaitPidFlag::__WALL | WaitPidFlag::WNOHANG)) {
+        // Somebody else's child, or reaped by the one who started it.
+        Ok(_) | Err(nix::Error::ECHILD) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 fn numbers(directory: &str) -> io::Result<impl Iterator<Item = i32>> {

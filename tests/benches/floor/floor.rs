@@ -92,12 +92,14 @@ fn network(count: u16, body: impl FnOnce(&[Node]) -> io::Result<()>) -> io::Resu
     let switch = if count > 2 { Some(star(&nodes)?) } else { None };
     if let [one, other] = nodes.as_slice() {
         let mut requests = Requests::default();
-        requests.veth(&interface(0, one), &interface(1, other));
+        requests.veth(&interface(0, one), &Interface { up: false, ..interface(1, other) });
         one.socket.perform(&requests)?;
     }
     for (node, made) in (0..).zip(&nodes) {
         let mut requests = Requests::default();
-        requests.up(INDEX);
+        if node == 1 && count == 2 {
+            requests.up(INDEX);
+        }
         requests.address(INDEX, addresses::v4(node), addresses::PREFIX_V4);
         requests.address(INDEX, addresses::v6(node), addresses::PREFIX_V6);
         made.socket.perform(&requests)?;
@@ -202,7 +204,7 @@ fn star(nodes: &[Node]) -> io::Result<OwnedFd> {
 
 fn interface(node: u16, made: &Node) -> Interface<'_> {
     let namespace = Some(&made.namespaces.net);
-    Interface { name: "eth0", index: INDEX, mac: addresses::mac(node), namespace }
+    Interface { name: "eth0", index: INDEX, mac: addresses::mac(node), up: true, namespace }
 }
 
 fn host_name(node: u16) -> String {

@@ -67,6 +67,7 @@ pub(crate) fn network(nodes: u16) -> io::Result<(Instant, Vec<OwnedFd>)> {
         name: "eth0",
         index: INDEX,
         mac: addresses::mac(node),
+        up: false,
         namespace: made.get(usize::from(node)).map(|(namespace, _)| namespace),
     };
     let mut requests = Requests::default();
@@ -98,9 +99,10 @@ pub(crate) const LOWER: u32 = 2;
 
 /// Makes what macvlans need beneath them: a veth pair, both ends in the switch's namespace, up.
 pub(crate) fn lower(requests: &mut Requests) {
-    let end =
-        |name, index| Interface { name, index, mac: [0x02, 0, 0, 0xff, 0, index as u8], namespace: None };
-    requests.veth(&end("lower", LOWER), &end("upper", LOWER + 1));
-    requests.up(LOWER);
+    let mac = |last| [0x02, 0, 0, 0xff, 0, last];
+    requests.veth(
+        &Interface { name: "lower", index: LOWER, mac: mac(0), up: true, namespace: None },
+        &Interface { name: "upper", index: LOWER + 1, mac: mac(1), up: false, namespace: None },
+    );
     requests.up(LOWER + 1);
 }

@@ -53,12 +53,14 @@ const MESSAGES_AT_ONCE: usize = 64;
 /// The index of the loopback interface in every network namespace.
 pub(crate) const LOOPBACK: u32 = 1;
 
-/// An interface to make: its name, index and MAC address, and the namespace to make it in.
+/// An interface to make.
 pub(crate) struct Interface<'a> {
     pub(crate) name: &'a str,
     pub(crate) index: u32,
     pub(crate) mac: [u8; 6],
-    /// `None`: the namespace of the socket.
+    /// Whether to make it up; the second end of a veth pair cannot be.
+    pub(crate) up: bool,
+    /// Where to make it; `None` is the namespace of the socket.
     pub(crate) namespace: Option<&'a OwnedFd>,
 }
 
@@ -76,7 +78,7 @@ impl Requests {
         message.attribute(IFLA_INFO_KIND, b"veth");
         let data = message.begin(IFLA_INFO_DATA | NLA_F_NESTED);
         let peer = message.begin(VETH_INFO_PEER | NLA_F_NESTED);
-        message.0.extend(link_header(other.index, 0));
+        message.0.extend(link_header(other.index, u32::from(other.up) * IFF_UP));
         message.interface(other);
         message.end(peer);
         message.end(data);
@@ -229,7 +231,7 @@ fn link_is_up(body: &[u8]) -> bool {
 
 fn new_link(interface: &Interface<'_>) -> Message {
     let mut message = Message::new(RTM_NEWLINK, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL);
-    message.0.extend(link_header(interface.index, 0));
+    message.0.extend(link_header(interface.index, u32::from(interface.up) * IFF_UP));
     message.interface(interface);
     message
 }

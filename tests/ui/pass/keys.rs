@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use netns_test::{Network, Node, netns_test};
 
 mod reexports {
-    pub(crate) use netns_test;
+    pub(crate) use netns_test as renamed;
 }
 
 #[netns_test(
@@ -17,7 +17,7 @@ mod reexports {
     flavor = "multi_thread",
     worker_threads = 2,
     require = [],
-    crate = reexports::netns_test,
+    crate = reexports::renamed,
 )]
 async fn all_of_them(network: Network) {
     let nodes = network.nodes();

@@ -1,8 +1,20 @@
 //! An expansion trips no lint of the user's, and hides nothing of the module from the body.
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 #![deny(warnings, missing_docs, unreachable_pub, unused_qualifications, unused_results, single_use_lifetimes)]
-#![deny(let_underscore_drop, unused_lifetimes, unused_import_braces, trivial_casts, absolute_paths_not_starting_with_crate)]
-#![deny(clippy::all, clippy::pedantic, clippy::unwrap_used, clippy::shadow_unrelated, clippy::wildcard_imports)]
+#![deny(
+    let_underscore_drop,
+    unused_lifetimes,
+    unused_import_braces,
+    trivial_casts,
+    absolute_paths_not_starting_with_crate
+)]
+#![deny(
+    clippy::all,
+    clippy::pedantic,
+    clippy::unwrap_used,
+    clippy::shadow_unrelated,
+    clippy::wildcard_imports
+)]
 
 use netns_test::{Network, Node, netns_test};
 
