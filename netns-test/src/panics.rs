@@ -243,10 +243,7 @@ fn note(info: &PanicHookInfo<'_>) -> Option<Noted> {
         thread: thread::current().name().unwrap_or("<unnamed>").to_owned(),
         node: place.node.map(|index| net.plan.nodes[index].name.clone()),
         location: info.location().map_or_else(String::new, ToString::to_string),
-        message: match info.payload_as_str() {
-            Some(text) => text.to_owned(),
-            None => "Box<dyn Any>".to_owned(),
-        },
+        message: text(info.payload()).to_owned(),
         // Watched code says so when it comes through; elsewhere it counts until it is known to be caught.
         uncaught: !watched && !allowed,
     };

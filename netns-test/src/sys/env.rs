@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use nix::libc;
 
 /// How many threads the process has: /proc/self/task has a link for each, and two of its own (proc_task(5)).
+#[allow(clippy::useless_conversion, reason = "the type of a link count differs between processors")]
 pub(crate) fn threads() -> Option<u64> {
     let links = nix::sys::stat::stat("/proc/self/task").ok()?.st_nlink;
     u64::try_from(links).ok()?.checked_sub(2)

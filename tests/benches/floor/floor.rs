@@ -110,16 +110,24 @@ fn network(count: u16, body: impl FnOnce(&[Node]) -> io::Result<()>) -> io::Resu
         sys::enter(&base.mnt, CLONE_NEWNS)?;
     }
     own_sysfs()?;
+    // The kernel's worker activates interfaces; it may want this core.
+    if let Some((_, socket)) = &switch {
+        while !(socket.is_ready(LOWER, &[])? && socket.is_ready(LOWER + 1, &[])?) {
+            thread::yield_now();
+        }
+    }
     for (node, made) in (0..).zip(&nodes) {
         while !made.socket.is_ready(INDEX, &[addresses::v4(node), addresses::v6(node)])? {
-            // The kernel's worker activates interfaces; it may want this core.
             thread::yield_now();
         }
     }
     let ready = Instant::now();
     body(&nodes)?;
     let made = nodes.into_iter().map(|node| node.namespaces).chain([base]);
-    HELD.hold(made.flat_map(|Namespaces { net, mnt, uts }| [net, mnt, uts]).chain(switch));
+    HELD.hold(
+        made.flat_map(|Namespaces { net, mnt, uts }| [net, mnt, uts])
+            .chain(switch.map(|(namespace, _)| namespace)),
+    );
     Ok(ready)
 }
 
@@ -190,16 +198,17 @@ fn configure_self(name: &str) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Makes a switch of macvlans with a port for each node; returns its namespace.
-fn star(nodes: &[Node]) -> io::Result<OwnedFd> {
+/// Makes a switch of macvlans with a port for each node; returns its namespace, and a socket of it.
+fn star(nodes: &[Node]) -> io::Result<(OwnedFd, Socket)> {
     sys::unshare(CLONE_NEWNET)?;
     let mut requests = Requests::default();
     lower(&mut requests);
     for (node, made) in (0..).zip(nodes) {
         requests.macvlan(LOWER, &interface(node, made));
     }
-    Socket::open()?.perform(&requests)?;
-    sys::own_namespace("net")
+    let socket = Socket::open()?;
+    socket.perform(&requests)?;
+    Ok((sys::own_namespace("net")?, socket))
 }
 
 fn interface(node: u16, made: &Node) -> Interface<'_> {
