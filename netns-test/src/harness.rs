@@ -123,12 +123,8 @@ fn live(test: &'static TestCase, body: Body) -> Verdict {
         Err(error) => (None, Ending::Failed(Error::new("start the thread of the test", error)), Ok(Vec::new())),
     };
     let verdict = verdict(test, net.as_deref(), ending, leftovers);
-    if let Some(mut net) = net {
-        // Handles that outlive the test may still hold it; what they hold is released with them.
-        match Arc::get_mut(&mut net) {
-            Some(net) => hold(net),
-            None => net.all_namespaces().for_each(|namespaces| registry::remove(namespaces.inode())),
-        }
+    if let Some(net) = net {
+        hold(&net);
     }
     verdict
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use std::fmt;
+use std::os::fd::OwnedFd;
 
 use crate::__private::Runtime;
 use crate::error::Error;
@@ -21,7 +22,7 @@ pub(crate) struct Net {
     pub(crate) plan: Plan,
     pub(crate) body: Arc<Namespaces>,
     /// Where the switch is, in a network that has one.
-    pub(crate) switch: Option<std::os::fd::OwnedFd>,
+    pub(crate) switch: Option<Arc<OwnedFd>>,
     pub(crate) nodes: Vec<Arc<NodeState>>,
     pub(crate) clock: Clock,
     pub(crate) witness: Witness,

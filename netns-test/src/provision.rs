@@ -336,7 +336,7 @@ fn assemble(
         test,
         flavor,
         body: Arc::new(body),
-        switch: switch.map(|switch| switch.net),
+        switch: switch.map(|switch| Arc::new(switch.net)),
         nodes: nodes
             .into_iter()
             .enumerate()

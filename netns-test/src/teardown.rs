@@ -192,13 +192,13 @@ fn threads_inside(net: &Net, own: i32) -> io::Result<Vec<(i32, Leftover)>> {
 /// What is kept of an emptied namespace until it is released.
 enum Held {
     Node(#[expect(dead_code, reason = "held, not used")] Arc<Namespaces>),
-    Switch(#[expect(dead_code, reason = "held, not used")] OwnedFd),
+    Switch(#[expect(dead_code, reason = "held, not used")] Arc<OwnedFd>),
 }
 
 static HELD: Mutex<VecDeque<Held>> = Mutex::new(VecDeque::new());
 
 /// Keeps the namespaces of an ended test, and releases the oldest ones beyond the bound.
-pub(crate) fn hold(net: &mut Net) {
+pub(crate) fn hold(net: &Net) {
     for namespaces in net.all_namespaces() {
         registry::remove(namespaces.inode());
     }
@@ -206,7 +206,7 @@ pub(crate) fn hold(net: &mut Net) {
     let released: Vec<Held> = {
         let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
         held.extend(net.all_namespaces().map(|namespaces| Held::Node(Arc::clone(namespaces))));
-        held.extend(net.switch.take().map(Held::Switch));
+        held.extend(net.switch.iter().map(|switch| Held::Switch(Arc::clone(switch))));
         let excess = held.len().saturating_sub(most);
         held.drain(..excess).collect()
     };

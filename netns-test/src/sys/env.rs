@@ -1,6 +1,7 @@
-//! The environment, where it may still be changed.
+//! What a process has before `main`: its environment, its threads, its table of files.
 
 use std::ffi::CStr;
+use std::os::fd::{FromRawFd as _, OwnedFd, RawFd};
 
 use nix::libc;
 
@@ -21,4 +22,10 @@ pub(crate) fn remove_while_alone(names: &[&CStr]) {
         // It fails for malformed names only, and these are constants.
         unsafe { libc::unsetenv(name.as_ptr()) };
     }
+}
+
+/// Closes a descriptor that a system call has just returned, close(2).
+pub(crate) fn close(descriptor: RawFd) {
+    // SAFETY: the caller got it from the kernel as new, so nobody else owns it.
+    drop(unsafe { OwnedFd::from_raw_fd(descriptor) });
 }
