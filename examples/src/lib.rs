@@ -1,0 +1,1 @@
+//! Examples of netns-test. They are tests: see the directory `tests`.

@@ -177,9 +177,10 @@ fn raise_open_files() {
 /// The kernel doubles the table when it is full, and in a process with threads it waits for an RCU grace period then
 /// (`expand_fdtable` in fs/file.c): a stall of 10 ms in the middle of a test. With one thread it does not wait.
 fn grow_table_of_files() {
-    const ROOM: i32 = 4095;
-    // Where there is no standard input or the limit is lower, the table stays small, and some tests are a little slower.
-    if let Ok(copy) = fcntl(std::io::stdin(), FcntlArg::F_DUPFD_CLOEXEC(ROOM)) {
+    const ROOM: u64 = 4095;
+    let last = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft.saturating_sub(1).min(ROOM));
+    // Where there is no standard input the table stays small, and some tests are a little slower.
+    if let Ok(copy) = fcntl(std::io::stdin(), FcntlArg::F_DUPFD_CLOEXEC(last as i32)) {
         sys::env::close(copy);
     }
 }

@@ -24,7 +24,7 @@ use crate::node::NodeState;
 use crate::panics::Witness;
 use crate::plan::{End, NodePlan, Plan, Wiring};
 use crate::registry::{self, Place};
-use crate::sysctl;
+use crate::{gate, sysctl};
 
 /// The loopback interface has this index in every namespace (`LOOPBACK_IFINDEX` in the kernel).
 const LOOPBACK: u32 = 1;
@@ -52,6 +52,7 @@ pub(crate) fn provision(
     flavor: Runtime,
     limit: Option<Duration>,
 ) -> Result<Arc<Net>, Error> {
+    let _turn = gate::turn_to_provision();
     // Entering mount namespaces moves it to the root directory. One that has been removed is not gone back to.
     let directory = std::env::current_dir();
     let base = mounts::base()?;
@@ -289,9 +290,12 @@ fn await_readiness(
     nodes: &[(Namespaces, RouteSocket)],
 ) -> Result<(), Error> {
     let started = Instant::now();
-    let pause = |name: &str| match started.elapsed() < PATIENCE {
+    // Asking takes the lock that the answer waits for, so it is asked less and less often.
+    let mut asked_again = Duration::from_micros(20);
+    let mut pause = |name: &str| match started.elapsed() < PATIENCE {
         true => {
-            thread::sleep(Duration::from_micros(20));
+            thread::sleep(asked_again);
+            asked_again = (asked_again * 3 / 2).min(Duration::from_millis(2));
             Ok(())
         }
         false => Err(Error::because(
