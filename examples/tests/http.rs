@@ -9,7 +9,8 @@ use netns_test::{Node, netns_test};
 
 /// The program under test: it opens its own socket, as programs do.
 async fn serve(on: &str) -> std::io::Result<()> {
-    let hello = async |ConnectInfo(peer): ConnectInfo<SocketAddr>| format!("hello, {}", peer.ip().to_canonical());
+    let hello =
+        async |ConnectInfo(peer): ConnectInfo<SocketAddr>| format!("hello, {}", peer.ip().to_canonical());
     let app = Router::new().route("/", get(hello));
     let listener = tokio::net::TcpListener::bind(on).await?;
     axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await

@@ -18,7 +18,6 @@ use crate::panics::{Caught, Watched};
 ///
 /// Dropping it detaches the work, which goes on until it is done or the test ends. A panic of detached work fails the
 /// test; one that is read from this handle is the test's own business.
-#[must_use = "dropping the handle detaches the work; await it for its result"]
 pub struct JoinHandle<R> {
     result: oneshot::Receiver<Result<R, Caught>>,
     abort: Option<oneshot::Sender<()>>,

@@ -147,6 +147,8 @@ impl Back {
     fn go(&self) -> io::Result<()> {
         setns(self.home.net.as_fd(), CloneFlags::CLONE_NEWNET)?;
         if self.depth == Depth::Whole {
+            // A thread that was started meanwhile shares root and working directory with this one.
+            unshare(CloneFlags::CLONE_FS)?;
             setns(self.home.mount.as_fd(), CloneFlags::CLONE_NEWNS)?;
             setns(self.home.uts.as_fd(), CloneFlags::CLONE_NEWUTS)?;
             // The directory may have been removed meanwhile: the thread is at home all the same.

@@ -176,10 +176,10 @@ impl<F: Future> Future for Watched<F> {
     }
 }
 
-/// Passes a wake on, and sees whether it is a dead task telling whoever awaits its `JoinHandle`.
+/// Passes a wake on, and sees whether it is a dead task telling whoever awaits its `JoinHandle` (or a `JoinSet` of it).
 ///
-/// Tokio does so by reference, on the dead task's thread, right after the panic was caught and before anything else runs
-/// there.
+/// Tokio's harness does so on the dead task's thread, after the panic was caught. Other wakes on that thread, a socket's
+/// that the task held for instance, do not come from the harness.
 struct Observer {
     next: Mutex<Waker>,
 }
@@ -192,15 +192,14 @@ impl Observer {
 
 impl Wake for Observer {
     fn wake(self: Arc<Self>) {
-        DIED.take();
-        let next = self.next().clone();
-        next.wake();
+        self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
         if !thread::panicking()
             && tokio::task::try_id().is_none()
             && let Some(record) = DIED.take()
+            && with_frames(|frames| frames.any(is_harness))
         {
             record.set_uncaught(false);
         }
@@ -281,17 +280,27 @@ impl Drop for Noted {
 /// Unwinding stops at the first `catch_unwind`. That is the end of the task if Tokio's harness called it, the end of the
 /// thread if the standard library did. Without symbols nothing is known to be caught.
 fn is_caught_by_user() -> bool {
+    with_frames(|frames| is_caught(frames))
+}
+
+/// The names of the calling thread's frames, innermost first; none without symbols.
+fn with_frames<R>(look: impl FnOnce(&mut std::vec::IntoIter<&str>) -> R) -> R {
     let trace = Backtrace::force_capture().to_string();
-    is_caught(trace.lines().filter_map(|line| line.trim_start().split_once(": ")).filter_map(|(number, name)| {
+    let names = trace.lines().filter_map(|line| {
+        let (number, name) = line.trim_start().split_once(": ")?;
         number.bytes().all(|byte| byte.is_ascii_digit()).then_some(name)
-    }))
+    });
+    look(&mut names.collect::<Vec<_>>().into_iter())
+}
+
+/// The part of Tokio that polls a task, and that catches its panic.
+fn is_harness(name: &str) -> bool {
+    name.contains("tokio::runtime::task::")
 }
 
 fn is_caught<'a>(frames: impl Iterator<Item = &'a str>) -> bool {
     let is_end = |name: &str| {
-        name.contains("tokio::runtime::task::")
-            || name.contains("__rust_begin_short_backtrace")
-            || name.contains("std::thread::")
+        is_harness(name) || name.contains("__rust_begin_short_backtrace") || name.contains("std::thread::")
     };
     let is_catch = |name: &str| {
         ["panicking::try", "panicking::catch_unwind", "panic::catch_unwind", "__rust_try", "AssertUnwindSafe"]
