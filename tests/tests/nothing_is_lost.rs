@@ -1,0 +1,304 @@
+//! Promise 6: nothing is lost. What fails anywhere fails the test, with its own message and place.
+
+use std::time::Duration;
+
+use netns_test::{Network, Node, netns_test};
+use netns_test_tests::rerun;
+
+// Tests that fail, each in its own way.
+
+#[netns_test]
+#[ignore = "fails on purpose"]
+async fn panic_in_body(_a: Node) {
+    panic!("lost in the body")
+}
+
+#[netns_test]
+#[ignore = "fails on purpose"]
+async fn panic_in_task_of_body(_a: Node) {
+    let (tell, told) = tokio::sync::oneshot::channel::<()>();
+    tokio::spawn(async move {
+        let _told_when_dropped = tell;
+        panic!("lost in a task");
+    });
+    told.await.expect_err("the task drops it");
+}
+
+#[netns_test]
+#[ignore = "fails on purpose"]
+async fn panic_in_task_that_was_spawned_last(_a: Node) {
+    tokio::spawn(async { panic!("lost at the end") });
+}
+
+#[netns_test]
+#[ignore = "fails on purpose"]
+async fn panic_in_task_of_node(a: Node) {
+    a.run(async || {
+        tokio::spawn(async { panic!("lost in a task of a node") });
+    })
+    .await;
+}
+
+#[netns_test]
+#[ignore = "fails on purpose"]
+async fn panic_in_spawn(a: Node) {
+    drop(a.spawn(async || panic!("lost in spawn")));
+}
+
+#[netns_test]
+#[ignore = "fails on purpose"]
+async fn panic_in_run(a: Node) {
+    a.run(async || panic!("lost in run")).await
+}
+
+#[netns_test]
+#[ignore = "fails on purpose"]
+async fn panic_in_spawn_blocking(a: Node) {
+    a.run(async || {
+        tokio::task::spawn_blocking(|| panic!("lost in spawn_blocking"));
+    })
+    .await;
+}
+
+#[netns_test]
+#[ignore = "fails on purpose"]
+async fn panic_in_thread_of_std(a: Node) {
+    a.run(async || {
+        std::thread::spawn(|| panic!("lost in a thread"));
+    })
+    .await;
+}
+
+#[netns_test]
+#[ignore = "fails on purpose"]
+fn panic_in_spawn_thread(a: Node) {
+    drop(a.spawn_thread("worker", || panic!("lost in spawn_thread")));
+}
+
+#[netns_test]
+#[ignore = "fails on purpose"]
+async fn panic_in_drop(_a: Node) {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("lost in drop");
+        }
+    }
+    let _bomb = Bomb;
+}
+
+#[netns_test]
+#[ignore = "fails on purpose"]
+async fn error(_a: Node) -> std::io::Result<()> {
+    Err(std::io::Error::other("lost as an error"))
+}
+
+#[netns_test]
+#[ignore = "fails on purpose"]
+fn boxed_error(_a: Node) -> Result<(), Box<dyn std::error::Error>> {
+    Err("lost in a box".into())
+}
+
+#[test]
+fn every_panic_and_error_fails_its_test_with_its_message_and_place() {
+    let here = "tests/nothing_is_lost.rs:";
+    for (name, texts) in [
+        ("panic_in_body", [here, "lost in the body"]),
+        ("panic_in_task_of_body", [here, "lost in a task"]),
+        ("panic_in_task_that_was_spawned_last", [here, "lost at the end"]),
+        ("panic_in_task_of_node", ["the node `a`", "lost in a task of a node"]),
+        ("panic_in_spawn", ["the node `a`", "lost in spawn"]),
+        ("panic_in_run", ["panic_in_run@a", "lost in run"]),
+        ("panic_in_spawn_blocking", ["the node `a`", "lost in spawn_blocking"]),
+        ("panic_in_thread_of_std", ["the node `a`", "lost in a thread"]),
+        ("panic_in_spawn_thread", ["panic_in_spawn_thread@a/worker", "lost in spawn_thread"]),
+        ("panic_in_drop", [here, "lost in drop"]),
+        ("error", ["Error:", "lost as an error"]),
+        ("boxed_error", ["Error:", "lost in a box"]),
+    ] {
+        rerun(name).run().failed_with(&texts);
+    }
+}
+
+// Ends of the process.
+
+#[netns_test]
+#[ignore = "fails on purpose"]
+async fn exit_zero(_a: Node) {
+    std::process::exit(0)
+}
+
+#[netns_test]
+#[ignore = "fails on purpose"]
+async fn exit_zero_in_node(a: Node) {
+    a.run(async || std::process::exit(0)).await
+}
+
+#[netns_test]
+#[ignore = "fails on purpose"]
+async fn abort(_a: Node) {
+    std::process::abort()
+}
+
+#[test]
+fn exit_and_abort_fail_the_process() {
+    for name in ["exit_zero", "exit_zero_in_node"] {
+        let outcome = rerun(name).run();
+        assert_eq!(outcome.status.code(), Some(101), "{outcome}");
+        outcome.says(&[&format!("the test `{name}` called `exit`")]);
+    }
+    let outcome = rerun("abort").run();
+    assert!(!outcome.status.success(), "{outcome}");
+}
+
+// What a test catches is its own business: these pass.
+
+#[netns_test]
+async fn caught_in_body(_a: Node) {
+    std::panic::catch_unwind(|| panic!("caught")).expect_err("it panics");
+}
+
+#[netns_test]
+async fn caught_in_task(a: Node) {
+    a.run(async || {
+        let task = tokio::spawn(async { std::panic::catch_unwind(|| panic!("caught")).is_err() });
+        assert!(task.await.expect("it was caught inside"));
+    })
+    .await;
+}
+
+#[netns_test]
+async fn joined_task_of_tokio(a: Node) {
+    assert!(tokio::spawn(async { panic!("read") }).await.expect_err("it panics").is_panic());
+    assert!(tokio::task::spawn_blocking(|| panic!("read")).await.expect_err("it panics").is_panic());
+    let mut set = tokio::task::JoinSet::new();
+    set.spawn(async { panic!("read") });
+    assert!(set.join_next().await.expect("there is one").is_err());
+    a.run(async || assert!(tokio::spawn(async { panic!("read") }).await.is_err())).await;
+}
+
+#[netns_test]
+async fn joined_work_of_a_node(a: Node) {
+    let error = a.spawn(async || panic!("read")).await.expect_err("it panics");
+    assert!(error.is_panic() && error.to_string().contains("read"), "{error}");
+    // Read late, too: the handle is ours.
+    let handle = a.spawn(async || panic!("read"));
+    a.run(async || {}).await;
+    assert!(handle.await.expect_err("it panics").is_panic());
+    assert!(a.spawn_thread("worker", || panic!("read")).join().expect_err("it panics").is_panic());
+}
+
+#[netns_test]
+async fn a_panic_of_run_resumes_in_the_caller(a: Node) {
+    let caller = tokio::task::spawn_local(async move { a.run(async || panic!("resumed")).await });
+    let payload = caller.await.expect_err("it panics").into_panic();
+    assert_eq!(payload.downcast_ref::<&str>(), Some(&"resumed"));
+}
+
+#[netns_test]
+async fn allowed(network: Network) {
+    let _guard = network.allow_panics();
+    let handle = tokio::spawn(async { panic!("allowed") });
+    while !handle.is_finished() {
+        tokio::task::yield_now().await;
+    }
+}
+
+// Output.
+
+#[netns_test]
+#[ignore = "fails on purpose"]
+async fn output(a: Node, b: Node) {
+    println!("said by the body");
+    a.run(async || println!("said by a job")).await;
+    b.spawn_thread("talker", || println!("said by a thread")).join().expect("it does not panic");
+    b.run(async || {
+        tokio::task::spawn_blocking(|| println!("said by a blocking thread")).await.expect("it does not panic");
+    })
+    .await;
+    panic!("shown with the rest");
+}
+
+#[netns_test]
+#[ignore = "run by its proof"]
+async fn quiet_output(a: Node) {
+    a.run(async || println!("nobody reads this")).await;
+}
+
+#[test]
+fn output_of_nodes_is_shown_with_the_tests_own_and_only_on_failure() {
+    let outcome = rerun("output").run();
+    outcome.failed_with(&["---- output stdout ----"]);
+    let report = outcome.stdout.split("---- output stdout ----").nth(1).expect("the captured output");
+    for text in ["said by the body", "said by a job", "said by a thread", "said by a blocking thread"] {
+        assert!(report.contains(text), "{text}: {outcome}");
+    }
+    let outcome = rerun("quiet_output").run();
+    outcome.passed();
+    assert!(!outcome.stdout.contains("nobody reads this"), "{outcome}");
+}
+
+// `#[should_panic]` is satisfied by the test's own panic alone.
+
+#[netns_test]
+#[should_panic]
+async fn should_panic_below(_a: Node) {
+    panic!("as it should")
+}
+
+#[should_panic(expected = "as it")]
+#[netns_test]
+fn should_panic_above(_a: Node) {
+    panic!("as it should")
+}
+
+#[netns_test]
+#[should_panic]
+#[ignore = "fails on purpose"]
+async fn does_not_panic(_a: Node) {}
+
+#[netns_test]
+#[should_panic(expected = "this")]
+#[ignore = "fails on purpose"]
+async fn panics_otherwise(_a: Node) {
+    panic!("something else")
+}
+
+#[netns_test(timeout = 500ms)]
+#[should_panic]
+#[ignore = "fails on purpose"]
+async fn times_out(_a: Node) {
+    std::future::pending().await
+}
+
+#[netns_test]
+#[should_panic]
+#[ignore = "fails on purpose"]
+async fn somebody_else_panics(a: Node) {
+    drop(a.spawn(async || panic!("not the test")));
+}
+
+#[netns_test]
+#[should_panic]
+#[ignore = "fails on purpose"]
+async fn returns_an_error(_a: Node) -> std::io::Result<()> {
+    Err(std::io::Error::other("not a panic"))
+}
+
+#[test]
+fn should_panic_wants_the_tests_own_panic() {
+    rerun("does_not_panic").run().failed_with(&["did not panic as expected"]);
+    rerun("panics_otherwise").run().failed_with(&["something else", "expected substring: \"this\""]);
+    rerun("times_out").run().failed_with(&["timed out after 500ms"]);
+    rerun("somebody_else_panics").run().failed_with(&["did not panic as expected", "not the test"]);
+    rerun("returns_an_error").run().failed_with(&["did not panic as expected", "not a panic"]);
+    let refused = rerun("does_not_panic").in_shell("ulimit -n 30; exec \"$@\"").run();
+    refused.failed_with(&["cannot run here"]);
+}
+
+/// A test that passes must not have waited for its own timeout to do so.
+#[netns_test(timeout = 30s)]
+async fn deadline_is_known(network: Network) {
+    let left = network.deadline().expect("there is one") - std::time::Instant::now();
+    assert!(left <= Duration::from_secs(30));
+}
