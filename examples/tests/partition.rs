@@ -44,8 +44,13 @@ async fn a_client_survives_the_loss_of_its_link(client: Node, server: Node) -> i
 
     let link = client.interface("eth0")?;
     link.down()?;
-    server.wait_until("the loss of the carrier", |server| Ok(!server.interface("eth0")?.link()?.carrier)).await?;
-    assert!(timeout(Duration::from_millis(60), ask(2, &socket, to)).await.is_err(), "an answer without a link");
+    server
+        .wait_until("the loss of the carrier", |server| Ok(!server.interface("eth0")?.link()?.carrier))
+        .await?;
+    assert!(
+        timeout(Duration::from_millis(60), ask(2, &socket, to)).await.is_err(),
+        "an answer without a link"
+    );
 
     // Addresses and routes come back, too.
     link.up()?;

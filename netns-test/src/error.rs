@@ -5,7 +5,6 @@ use crate::netlink::NetlinkError;
 /// What this crate could not do: the operation, its object, and the cause.
 ///
 /// It converts into [`std::io::Error`], so that `?` works in tests that return `std::io::Result<()>`.
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct Error {
     operation: String,
@@ -42,6 +41,13 @@ impl Error {
             Cause::Io(error) | Cause::Kernel(_, error) => Some(error),
             Cause::Text(_) => None,
         }
+    }
+}
+
+/// As [`Display`](fmt::Display): it is what a test that returns the error shows.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

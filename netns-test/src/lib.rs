@@ -1,4 +1,76 @@
-//! Give a test its own network.
+//! Give a test its own network: real Linux network stacks, one for each node, without root.
+//!
+//! ```
+//! use netns_test::{netns_test, Node};
+//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//!
+//! // Two hosts on one switch. The argument names are the host names.
+//! #[netns_test(nodes = 2)]
+//! async fn echo(client: Node, server: Node) -> std::io::Result<()> {
+//!     let listener = server.listen_tcp(7).await?;          // a listener that lives in `server`
+//!     let mut out = client.connect_tcp("server:7").await?; // name resolved inside `client`
+//!     let (mut inc, peer) = listener.accept().await?;
+//!     assert_eq!(peer.ip(), client.ip());
+//!     out.write_all(b"hi").await?;
+//!     let mut buf = [0; 2];
+//!     inc.read_exact(&mut buf).await?;
+//!     assert_eq!(&buf, b"hi");
+//!     Ok(())
+//! }
+//! ```
+//!
+//! The attribute is [`netns_test`](macro@netns_test), and its page lists what it takes. A [`Node`] is the handle to one host, a
+//! [`Network`] to all of them, and [`FromNetwork`] makes arguments of your own types.
+//!
+//! # Where code runs
+//!
+//! The body runs on a thread of its own, in namespaces of its own with nothing but a loopback: it is no part of the network,
+//! so a forgotten handle fails at once. `run_in = client` puts it into a node instead. What is to happen in a node is said
+//! through the node's handle:
+//!
+//! | what | by |
+//! |---|---|
+//! | a socket, for use in the body | [`listen_tcp`](Node::listen_tcp), [`connect_tcp`](Node::connect_tcp), [`bind_udp`](Node::bind_udp) |
+//! | async code that opens its own sockets | [`run`](Node::run), [`spawn`](Node::spawn) |
+//! | a few calls on this thread | [`enter`](Node::enter) |
+//! | code that blocks | [`spawn_thread`](Node::spawn_thread) |
+//!
+//! A socket keeps the network namespace that it was born in, whichever thread uses it later. Each node's thread, and all that is
+//! started from it, stays in the node: tasks, `spawn_blocking` threads, threads and child processes.
+//!
+//! Plain tests in the same binary keep the host's network and have no capabilities.
+//!
+//! # Names and addresses
+//!
+//! They follow from the declaration alone. Node *i*, counted from 1, has `10.0.0.i` and `2001:db8::i` (hexadecimal) in a star, on its
+//! interface `eth0`. Every node resolves the name of every node. [`Node::ip`] is the address that the name resolves to first, and
+//! what a bare port in `listen_tcp(7)` stands for; [`ToEndpoint`] lists the other forms.
+//!
+//! # Waiting
+//!
+//! The first packet between any two nodes arrives: nothing has to be waited for before a test begins. For what it starts there are
+//! [`wait_listening`](Node::wait_listening), [`wait_bound_udp`](Node::wait_bound_udp) and [`wait_until`](Node::wait_until), which ask
+//! the kernel and give up shortly before the test's timeout, with a list of what was there instead. Methods that wait are async and
+//! have a twin, `blocking_…`, for plain functions. Time is real.
+//!
+//! # What fails a test
+//!
+//! - What fails a `#[test]`: a panic of the body, an `Err` that it returns.
+//! - A panic that nobody caught, in whatever thread or task of the test. [`Network::allow_panics`] has the details.
+//! - Its timeout, 60 seconds unless `timeout = …` says otherwise.
+//! - A network that cannot be made. The message says why, and names the command that mends it.
+//!
+//! When the test ends, its tasks are dropped, its processes killed, its sockets destroyed. A thread that blocks or spins cannot be
+//! ended from outside: if the test fails, the message names it.
+//!
+//! # Environment variables
+//!
+//! | variable | effect |
+//! |---|---|
+//! | `NETNS_TEST_TIMEOUT` | a duration such as `5min`, or `none`: overrides every test's timeout |
+//! | `NETNS_TEST_UNSUPPORTED=skip` | where tests cannot run, they are skipped, and say so on stderr; libtest counts them as ok |
+//! | `NETNS_TEST_USERNS=0` | no user namespace for the process: netns tests then need root |
+//! | `NETNS_TEST_SWITCH` | `macvlan` or `bridge`: what switches are made of |
 #![deny(unsafe_code)]
 
 #[doc(hidden)]
@@ -35,3 +107,8 @@ pub use crate::netlink::state;
 pub use crate::network::Network;
 pub use crate::node::{Interface, Node, ThreadHandle, ToEndpoint};
 pub use crate::panics::AllowPanics;
+
+/// The code of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -18,6 +18,7 @@ use crate::error::{Doing, Error};
 use crate::namespace::{Depth, Namespaces, enter};
 use crate::netlink::{DiagSocket, RouteSocket};
 use crate::network::Net;
+use crate::panics::AllowPanics;
 use crate::{gate, registry, sys};
 
 /// How many namespaces are held at most. 510 cost 31 ms at the end of the process, and 0.16 MB each.
@@ -51,7 +52,11 @@ pub(crate) fn tear_down(net: &Arc<Net>) -> Result<Vec<Leftover>, Error> {
     let workers: Vec<_> = net.nodes.iter().filter_map(|node| node.worker()).collect();
     workers.iter().for_each(|worker| worker.stop());
     kill_processes(net)?;
-    // Calls that block on a socket return now, and their threads with them.
+    let ended = || workers.iter().all(|worker| worker.has_ended());
+    // First what ends by itself: a server whose socket is destroyed under it would call that a failure.
+    let mut leftovers = come_to_rest(net, ended)?;
+    // What still blocks is told by errors, and may panic over them.
+    let _told = AllowPanics::new(Arc::clone(net));
     for namespaces in net.all_namespaces() {
         let _inside = enter(namespaces, Depth::Network).doing(|| "enter a namespace of a test that has ended")?;
         if has_sockets().doing(|| "count the sockets of a test that has ended")? {
@@ -59,7 +64,9 @@ pub(crate) fn tear_down(net: &Arc<Net>) -> Result<Vec<Leftover>, Error> {
             diag.destroy_all().doing(|| "destroy the sockets of a test that has ended")?;
         }
     }
-    let leftovers = come_to_rest(net, || workers.iter().all(|worker| worker.has_ended()))?;
+    if !leftovers.is_empty() {
+        leftovers = come_to_rest(net, ended)?;
+    }
     for node in &net.nodes {
         if let Some(socket) = node.take_route_socket() {
             forget_neighbours(&socket)?;

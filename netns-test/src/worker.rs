@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc as std_mpsc;
 use std::thread;
 
@@ -76,6 +76,29 @@ pub(crate) struct Worker {
     queue: mpsc::UnboundedSender<Message>,
     thread: thread::ThreadId,
     ended: Arc<AtomicBool>,
+    waits: Arc<AtomicUsize>,
+}
+
+thread_local! {
+    /// In how many calls the thread waits for a node.
+    static WAITS: Arc<AtomicUsize> = Arc::default();
+}
+
+/// The calling thread waits for a node until this is dropped: one that asks it meanwhile must not wait for it in turn.
+pub(crate) struct Waiting(Arc<AtomicUsize>);
+
+impl Waiting {
+    pub(crate) fn start() -> Self {
+        let waits = WAITS.with(Arc::clone);
+        waits.fetch_add(1, Ordering::AcqRel);
+        Self(waits)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Worker {
@@ -94,7 +117,7 @@ impl Worker {
             match prepared {
                 Ok(runtime) => {
                     // The one who waits for this is the caller of `start`, which waits until it is told.
-                    let _received = tell.send(Ok(()));
+                    let _received = tell.send(Ok(WAITS.with(Arc::clone)));
                     serve(runtime, messages);
                 }
                 Err(error) => {
@@ -104,7 +127,7 @@ impl Worker {
             ending.store(true, Ordering::Release);
         })?;
         match ready.recv() {
-            Ok(Ok(())) => Ok(Self { queue, thread, ended }),
+            Ok(Ok(waits)) => Ok(Self { queue, thread, ended, waits }),
             Ok(Err(error)) => Err(error),
             Err(_gone) => Err(Error::because("start the thread of a node", "it ended before it was ready")),
         }
@@ -125,8 +148,9 @@ impl Worker {
         self.ended.load(Ordering::Acquire)
     }
 
-    pub(crate) fn is_this_thread(&self) -> bool {
-        self.thread == thread::current().id()
+    /// Whether it is the calling thread, or one that waits for a node itself.
+    pub(crate) fn cannot_be_waited_for(&self) -> bool {
+        self.thread == thread::current().id() || self.waits.load(Ordering::Acquire) > 0
     }
 }
 

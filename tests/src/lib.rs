@@ -70,7 +70,12 @@ impl Rerun {
     }
 
     /// Starts it, with its output captured.
+    ///
+    /// # Panics
+    /// In a binary that is itself run again: a proof that picks itself would go on for ever.
+    #[track_caller]
     pub fn spawn(self) -> Running {
+        assert!(std::env::var_os(AGAIN).is_none(), "a test that is run again must not run tests again");
         let me = std::env::current_exe().expect("this binary has a path");
         let copy = (self.ordinary && is_root()).then(|| readable_copy(&me));
         let binary = copy.as_ref().map_or_else(|| me.clone(), |copy| copy.join("test"));
@@ -78,7 +83,7 @@ impl Rerun {
         line.push(binary.as_os_str());
         line.extend(self.arguments.iter().map(OsStr::new));
         let mut command = Command::new(line[0]);
-        command.args(&line[1..]).envs(self.variables).stdin(Stdio::null());
+        command.args(&line[1..]).envs(self.variables).env(AGAIN, "1").stdin(Stdio::null());
         // A runner that set these for this process did not mean them for the next one.
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("NEXTEST") || name.starts_with("NETNS_TEST_")) {
             command.env_remove(name);
@@ -91,10 +96,14 @@ impl Rerun {
     }
 
     /// Runs it to its end.
+    #[track_caller]
     pub fn run(self) -> Outcome {
         self.spawn().wait()
     }
 }
+
+/// Set in the environment of tests that are run again.
+const AGAIN: &str = "NETNS_PROOF_AGAIN";
 
 /// The user that has no privilege on any Linux (`overflowuid`).
 pub const NOBODY: u32 = 65534;
@@ -183,3 +192,8 @@ impl std::fmt::Display for Outcome {
         write!(f, "{}\n--- stdout\n{}\n--- stderr\n{}", self.status, self.stdout, self.stderr)
     }
 }
+
+/// The code of the attribute's documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../../netns-test-macros/docs/attribute.md")]
+struct Attribute;

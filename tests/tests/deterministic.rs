@@ -35,9 +35,11 @@ fn ip(text: &str) -> IpAddr {
 
 /// The addresses of one interface, in order.
 fn on(node: &Node, interface: &str) -> Vec<(IpAddr, u8)> {
-    let index = node.links().unwrap().iter().find(|link| link.name == interface).expect("the interface").index;
+    let index =
+        node.links().unwrap().iter().find(|link| link.name == interface).expect("the interface").index;
     let all = node.addresses().unwrap();
-    let mut found: Vec<_> = all.iter().filter(|of| of.link == index).map(|of| (of.ip, of.prefix_len)).collect();
+    let mut found: Vec<_> =
+        all.iter().filter(|of| of.link == index).map(|of| (of.ip, of.prefix_len)).collect();
     found.sort();
     found
 }
@@ -69,7 +71,10 @@ fn a_star(first: Node, second_node: Node, _third: Node, network: Network) {
 #[netns_test(nodes = 3, topology = line)]
 fn a_line(nodes: [Node; 3]) {
     let [left, middle, right] = &nodes;
-    assert_eq!(on(left, "lo"), [(ip("10.0.0.1"), 32), (ip("127.0.0.1"), 8), (ip("::1"), 128), (ip("2001:db8::1"), 128)]);
+    assert_eq!(
+        on(left, "lo"),
+        [(ip("10.0.0.1"), 32), (ip("127.0.0.1"), 8), (ip("::1"), 128), (ip("2001:db8::1"), 128)]
+    );
     let global = |node: &Node, interface: &str| {
         let mut all = on(node, interface);
         all.retain(|(ip, _)| !matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local()));
@@ -87,7 +92,10 @@ fn a_line(nodes: [Node; 3]) {
         assert_eq!(node.sysctl("net.ipv6.conf.all.forwarding").unwrap(), forwards, "{}", node.name());
     }
     let route = left.route_to(right.ip4()).unwrap();
-    assert_eq!((route.gateway, route.source, route.link), (Some(ip("10.1.0.2")), Some(ip("10.0.0.1")), Some(100)));
+    assert_eq!(
+        (route.gateway, route.source, route.link),
+        (Some(ip("10.1.0.2")), Some(ip("10.0.0.1")), Some(100))
+    );
     let route = right.route_to(left.ip6()).unwrap();
     assert_eq!((route.gateway, route.link), (Some(ip("2001:db8:1:1::1")), Some(100)));
 }
@@ -112,7 +120,10 @@ fn no_ipv6_in_v4(one: Node, _other: Node) {
 #[netns_test(nodes = 2, family = v6)]
 fn no_global_ipv4_in_v6(one: Node, _other: Node) {
     let addresses = one.addresses().unwrap();
-    assert!(addresses.iter().all(|address| address.ip.is_ipv6() || address.ip.is_loopback()), "{addresses:?}");
+    assert!(
+        addresses.iter().all(|address| address.ip.is_ipv6() || address.ip.is_loopback()),
+        "{addresses:?}"
+    );
 }
 
 /// All that the promise is about, as text.
@@ -130,7 +141,9 @@ fn portrait(network: &Network) -> String {
         let mut lines: Vec<String> = routes
             .iter()
             .filter(|route| route.table == Route::MAIN_TABLE)
-            .map(|route| format!("  {}/{} {:?} {:?}", route.destination, route.prefix_len, route.gateway, route.link))
+            .map(|route| {
+                format!("  {}/{} {:?} {:?}", route.destination, route.prefix_len, route.gateway, route.link)
+            })
             .collect();
         lines.sort();
         text.extend(lines.iter().flat_map(|line| [line, "\n"]));

@@ -13,10 +13,13 @@ use netns_test::{Argument, Error, FromNetwork, Network, Node, netns_test};
 /// Addresses and main routes as text, in order.
 fn layout(node: &Node) -> Vec<String> {
     let addresses = node.addresses().unwrap();
-    let mut lines: Vec<String> = addresses.iter().map(|of| format!("{} {}/{}", of.link, of.ip, of.prefix_len)).collect();
+    let mut lines: Vec<String> =
+        addresses.iter().map(|of| format!("{} {}/{}", of.link, of.ip, of.prefix_len)).collect();
     let routes = node.routes().unwrap();
     let main = routes.iter().filter(|route| route.table == Route::MAIN_TABLE);
-    lines.extend(main.map(|of| format!("{}/{} {:?} {:?} {}", of.destination, of.prefix_len, of.gateway, of.link, of.metric)));
+    lines.extend(main.map(|of| {
+        format!("{}/{} {:?} {:?} {}", of.destination, of.prefix_len, of.gateway, of.link, of.metric)
+    }));
     lines.sort();
     lines
 }
@@ -64,7 +67,9 @@ async fn an_interface_comes_back_with_its_routes(nodes: [Node; 3]) -> io::Result
     for (node, before) in nodes.iter().zip(&before) {
         node.wait_until("what was there before", |node| Ok(layout(node) == *before)).await?;
         node.wait_until("the carriers", |node| {
-            node.interfaces()?.iter().try_fold(true, |all, interface| Ok(all && interface.link()?.is_running()))
+            node.interfaces()?
+                .iter()
+                .try_fold(true, |all, interface| Ok(all && interface.link()?.is_running()))
         })
         .await?;
     }
@@ -103,12 +108,17 @@ fn interfaces_change(one: Node, other: Node) -> io::Result<()> {
 async fn waiting_in_vain_tells_what_was_there(client: Node, server: Node) -> io::Result<()> {
     let _listener = server.listen_tcp("0.0.0.0:81").await?;
     let error = server.wait_listening(80).await.unwrap_err().to_string();
-    for wanted in ["failed to wait for a listener on", "port 80 in `server`", "10.0.0.2", "2001:db8::2", "eth0", ":81"] {
+    for wanted in
+        ["failed to wait for a listener on", "port 80 in `server`", "10.0.0.2", "2001:db8::2", "eth0", ":81"]
+    {
         assert!(error.contains(wanted), "`{wanted}` is not in\n{error}");
     }
     // The time is up for the others, too, and they tell at once.
     let error = client.wait_until("a miracle", |_| Ok(false)).await.unwrap_err().to_string();
-    assert!(error.contains("wait for a miracle in `client`") && error.contains("no TCP or UDP socket"), "{error}");
+    assert!(
+        error.contains("wait for a miracle in `client`") && error.contains("no TCP or UDP socket"),
+        "{error}"
+    );
     Ok(())
 }
 
@@ -157,7 +167,8 @@ fn settings_of_one_node(one: Node, other: Node) -> io::Result<()> {
 
 #[netns_test(nodes = 2)]
 async fn the_namespace_as_a_file(one: Node, other: Node) {
-    let inode = |node: &Node| File::from(node.netns_fd().try_clone_to_owned().unwrap()).metadata().unwrap().ino();
+    let inode =
+        |node: &Node| File::from(node.netns_fd().try_clone_to_owned().unwrap()).metadata().unwrap().ino();
     let (of_one, of_other) = (inode(&one), inode(&other));
     assert_ne!(of_one, of_other);
     let seen = one.run(async || std::fs::metadata("/proc/thread-self/ns/net").unwrap().ino()).await;

@@ -28,7 +28,8 @@ const PROXIES: [&str; 8] = [
 ];
 
 /// Directories of daemons that answer for the host's network.
-const DAEMONS: [&str; 6] = ["/run/netns", "/run/nscd", "/run/dbus", "/run/avahi-daemon", "/run/docker", "/run/containerd"];
+const DAEMONS: [&str; 6] =
+    ["/run/netns", "/run/nscd", "/run/dbus", "/run/avahi-daemon", "/run/docker", "/run/containerd"];
 
 static ALL_LISTEN: OnceLock<Barrier> = OnceLock::new();
 
@@ -70,7 +71,10 @@ fn interfaces_in_files() -> Vec<String> {
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).filter(is_declared).collect();
     in_sys.sort();
     assert_eq!(in_proc(&fs::read_to_string("/proc/net/dev").expect("/proc/net/dev")), in_sys);
-    assert_eq!(in_proc(&fs::read_to_string("/proc/thread-self/net/dev").expect("the thread's net/dev")), in_sys);
+    assert_eq!(
+        in_proc(&fs::read_to_string("/proc/thread-self/net/dev").expect("the thread's net/dev")),
+        in_sys
+    );
     in_sys
 }
 
@@ -83,7 +87,8 @@ fn in_proc(text: &str) -> Vec<String> {
 
 /// What a child process of the calling thread prints.
 fn child(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).output().unwrap_or_else(|error| panic!("{program}: {error}"));
+    let output =
+        Command::new(program).args(arguments).output().unwrap_or_else(|error| panic!("{program}: {error}"));
     assert!(output.status.success(), "{program}: {output:?}");
     String::from_utf8(output.stdout).expect("UTF-8")
 }
@@ -97,12 +102,20 @@ async fn only_the_declared_interfaces_are_there(client: Node, server: Node) {
         names.sort();
         assert_eq!(names, wanted);
         assert_eq!(node.run(async || interfaces_in_files()).await, wanted, "in `run`");
-        assert_eq!(node.spawn_thread("files", interfaces_in_files).await.unwrap(), wanted, "in `spawn_thread`");
+        assert_eq!(
+            node.spawn_thread("files", interfaces_in_files).await.unwrap(),
+            wanted,
+            "in `spawn_thread`"
+        );
         assert_eq!(node.enter(interfaces_in_files), wanted, "in `enter`");
-        let own = node.run(async || (child("ls", &["/sys/class/net"]), child("cat", &["/proc/net/dev"]))).await;
+        let own =
+            node.run(async || (child("ls", &["/sys/class/net"]), child("cat", &["/proc/net/dev"]))).await;
         let mut listed: Vec<String> = own.0.lines().map(str::to_owned).filter(is_declared).collect();
         listed.sort();
-        assert_eq!((listed, in_proc(&own.1)), (wanted.map(str::to_owned).into(), wanted.map(str::to_owned).into()));
+        assert_eq!(
+            (listed, in_proc(&own.1)),
+            (wanted.map(str::to_owned).into(), wanted.map(str::to_owned).into())
+        );
     }
 }
 
@@ -133,7 +146,8 @@ static OF_THE_HOST: OnceLock<(SocketAddr, Vec<u8>)> = OnceLock::new();
 #[netns_test(nodes = 1)]
 #[ignore = "a part of `sockets_of_the_host_and_of_nodes_do_not_meet`"]
 fn reaches_nothing_of_the_host(node: Node) -> std::io::Result<()> {
-    let (tcp, name) = OF_THE_HOST.get().cloned().unwrap_or_else(|| (([127, 0, 0, 1], 9).into(), b"nobody".to_vec()));
+    let (tcp, name) =
+        OF_THE_HOST.get().cloned().unwrap_or_else(|| (([127, 0, 0, 1], 9).into(), b"nobody".to_vec()));
     let abstract_address = UnixAddr::from_abstract_name(name)?;
     node.enter(|| {
         let error = TcpStream::connect(tcp).unwrap_err();
@@ -155,13 +169,18 @@ fn reaches_nothing_of_the_host(node: Node) -> std::io::Result<()> {
 fn sockets_of_the_host_and_of_nodes_do_not_meet() {
     let tcp = TcpListener::bind("127.0.0.1:0").expect("a listener of the host");
     let name = format!("netns-test-isolation-{}", std::process::id()).into_bytes();
-    let unix = UnixListener::bind_addr(&UnixAddr::from_abstract_name(&name).unwrap()).expect("an abstract socket");
+    let unix =
+        UnixListener::bind_addr(&UnixAddr::from_abstract_name(&name).unwrap()).expect("an abstract socket");
     OF_THE_HOST.get_or_init(|| (tcp.local_addr().unwrap(), name));
     reaches_nothing_of_the_host();
     tcp.set_nonblocking(true).unwrap();
     unix.set_nonblocking(true).unwrap();
     assert_eq!(tcp.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "a node reached the host over TCP");
-    assert_eq!(unix.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "a node reached the host's abstract socket");
+    assert_eq!(
+        unix.accept().unwrap_err().kind(),
+        ErrorKind::WouldBlock,
+        "a node reached the host's abstract socket"
+    );
 }
 
 #[netns_test(nodes = 1)]
@@ -170,7 +189,8 @@ async fn no_proxy_is_named(node: Node) {
         assert_eq!(env::var_os(name), None, "{name}");
     }
     let variables = node.run(async || child("env", &[])).await;
-    let left: Vec<&str> = variables.lines().filter(|line| PROXIES.contains(&line.split('=').next().unwrap())).collect();
+    let left: Vec<&str> =
+        variables.lines().filter(|line| PROXIES.contains(&line.split('=').next().unwrap())).collect();
     assert!(left.is_empty(), "{left:?}");
 }
 
@@ -183,7 +203,11 @@ fn proxy_variables_of_the_caller_are_removed() {
     }
     let output = again.output().expect("the same binary once more");
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && text.contains("1 passed"), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{text}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 /// /etc/hosts, /etc/resolv.conf and the line of /etc/nsswitch.conf that tells where host names come from.
@@ -231,7 +255,10 @@ fn mounts_of_the_host() -> Vec<String> {
     let text = fs::read_to_string("/proc/self/mountinfo").expect("/proc/self/mountinfo");
     let is_ours = |line: &&str| {
         let point = line.split(' ').nth(4).unwrap_or_default();
-        ours.contains(&point) || point.ends_with("/net") || line.contains("netns-test") || point.contains(MARK)
+        ours.contains(&point)
+            || point.ends_with("/net")
+            || line.contains("netns-test")
+            || point.contains(MARK)
     };
     text.lines().filter(is_ours).map(str::to_owned).collect()
 }

@@ -7,12 +7,12 @@ use std::process::Command;
 
 use netns_test::{Network, Node, netns_test};
 
-/// Every address of a node, the one that its name resolves to first at the front.
+/// Every address that belongs to a node rather than to a link, the one that its name resolves to first at the front.
 fn addresses(node: &Node) -> Vec<IpAddr> {
     let all = node.addresses().expect("addresses");
     let global = all.iter().map(|address| address.ip).filter(|ip| match ip {
-        IpAddr::V4(ip) => ip.octets()[0] == 10,
-        IpAddr::V6(ip) => ip.segments()[..2] == [0x2001, 0xdb8],
+        IpAddr::V4(ip) => ip.octets()[..2] == [10, 0],
+        IpAddr::V6(ip) => ip.segments()[..3] == [0x2001, 0xdb8, 0],
     });
     let mut found: Vec<IpAddr> = global.collect();
     found.sort_by_key(|&ip| ip != node.ip());
@@ -52,7 +52,11 @@ async fn every_node_resolves_every_node(nodes: Vec<Node>) {
                 assert_eq!(from.run(async move || by_std(&asked)).await, wanted, "{what}, std in run");
                 assert_eq!(from.enter(|| by_std(&name)), wanted, "{what}, std in enter");
                 let asked = name.clone();
-                assert_eq!(from.spawn_thread("names", move || by_std(&asked)).await.unwrap(), wanted, "{what}, thread");
+                assert_eq!(
+                    from.spawn_thread("names", move || by_std(&asked)).await.unwrap(),
+                    wanted,
+                    "{what}, thread"
+                );
                 let asked = name.clone();
                 let looked_up = from.run(async move || {
                     let found = tokio::net::lookup_host((asked, 80)).await.expect("lookup_host");
@@ -112,7 +116,8 @@ async fn localhost(node: Node) {
 async fn an_unknown_name_is_an_error(client: Node, _server: Node) {
     let names = ["nobody", "server.example.com", "example.org"];
     for name in names {
-        let error = client.run(async move || (name, 80).to_socket_addrs().map(Vec::from_iter)).await.unwrap_err();
+        let error =
+            client.run(async move || (name, 80).to_socket_addrs().map(Vec::from_iter)).await.unwrap_err();
         assert_ne!(error.kind(), ErrorKind::TimedOut, "{error}");
         let error = client.connect_tcp((name, 80)).await.unwrap_err();
         assert_ne!(error.kind(), ErrorKind::TimedOut, "{error}");

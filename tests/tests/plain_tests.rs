@@ -22,7 +22,10 @@ fn again(test: &str) -> Command {
 }
 
 fn texts(output: &Output) -> (String, String) {
-    (String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr).into_owned())
+    (
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
 }
 
 /// What follows `name:` in /proc/self/status.
@@ -35,7 +38,10 @@ fn status(name: &str) -> String {
 /// The namespaces of the calling thread that are not the user namespace.
 fn namespaces() -> Vec<String> {
     let link = |kind: &&str| fs::read_link(format!("/proc/thread-self/ns/{kind}")).expect("a namespace");
-    ["net", "mnt", "uts", "ipc", "pid", "cgroup"].iter().map(|kind| link(kind).display().to_string()).collect()
+    ["net", "mnt", "uts", "ipc", "pid", "cgroup"]
+        .iter()
+        .map(|kind| link(kind).display().to_string())
+        .collect()
 }
 
 fn is_ordinary_user() -> bool {
@@ -166,7 +172,8 @@ fn prints_its_user_namespace() {
 
 #[test]
 fn opting_out_leaves_the_process_alone() {
-    let output = again("prints_its_user_namespace").env("NETNS_TEST_USERNS", "0").output().expect("the same binary");
+    let output =
+        again("prints_its_user_namespace").env("NETNS_TEST_USERNS", "0").output().expect("the same binary");
     let (out, err) = texts(&output);
     let here = fs::read_link("/proc/self/ns/user").unwrap();
     assert!(out.contains(&format!("user namespace {}", here.display())), "{out}{err}");

@@ -38,7 +38,8 @@ fn both(node: &Node) -> [IpAddr; 2] {
 
 /// Sends one datagram from every node to every other over both families, and nothing before; counts the lost ones.
 fn losses_between_all(nodes: &[Node]) -> usize {
-    let receivers: Vec<[UdpSocket; 2]> = nodes.iter().map(|node| both(node).map(|ip| receiver(node, ip))).collect();
+    let receivers: Vec<[UdpSocket; 2]> =
+        nodes.iter().map(|node| both(node).map(|ip| receiver(node, ip))).collect();
     let mut lost = 0;
     for (from, to) in (0..nodes.len()).flat_map(|from| (0..nodes.len()).map(move |to| (from, to))) {
         if from == to {
@@ -102,7 +103,7 @@ const GROUP6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xfb);
 fn members(node: &Node) -> [UdpSocket; 2] {
     let v4 = node.blocking_bind_udp("0.0.0.0:5353").expect("a socket");
     node.enter(|| v4.join_multicast_v4(&GROUP4, &Ipv4Addr::UNSPECIFIED)).expect("the IPv4 group");
-    let v6 = node.enter(|| UdpSocket::bind((GROUP6, 5353))).expect("a socket");
+    let v6 = node.enter(|| UdpSocket::bind(SocketAddrV6::new(GROUP6, 5353, 0, 100))).expect("a socket");
     node.enter(|| v6.join_multicast_v6(&GROUP6, 0)).expect("the IPv6 group");
     [v4, v6].map(|socket| {
         socket.set_read_timeout(Some(LOST)).expect("a limit");
@@ -131,7 +132,11 @@ fn every_member_hears_every_node(nodes: &[Node]) {
             sender.send_to(text.as_bytes(), target).unwrap_or_else(|error| panic!("{text}: {error}"));
             // The kernel gives a multicast datagram to members on the sender's own host, too; broadcasts as well.
             for (to, member) in members.iter().enumerate() {
-                assert!(arrives(&member[position], text.as_bytes()), "{text}: `{}` does not hear it", nodes[to].name());
+                assert!(
+                    arrives(&member[position], text.as_bytes()),
+                    "{text}: `{}` does not hear it",
+                    nodes[to].name()
+                );
             }
         }
     }

@@ -30,7 +30,12 @@ fn here() -> Place {
         .collect();
     sys.sort();
     let network = fs::metadata("/proc/thread-self/ns/net").expect("the namespace").ino();
-    Place { network, host, proc_net: fs::read_to_string("/proc/net/if_inet6").expect("/proc/net/if_inet6"), sys }
+    Place {
+        network,
+        host,
+        proc_net: fs::read_to_string("/proc/net/if_inet6").expect("/proc/net/if_inet6"),
+        sys,
+    }
 }
 
 /// Where a thread of the node has to be.
@@ -65,7 +70,10 @@ async fn all_places() -> Vec<Place> {
     places.push(thread::scope(|scope| scope.spawn(here).join().unwrap()));
     let from_blocking = tokio::task::spawn_blocking(|| {
         let handle = tokio::runtime::Handle::current();
-        (thread::spawn(here).join().unwrap(), handle.block_on(async { tokio::spawn(async { here() }).await.unwrap() }))
+        (
+            thread::spawn(here).join().unwrap(),
+            handle.block_on(async { tokio::spawn(async { here() }).await.unwrap() }),
+        )
     });
     let (by_thread, by_task) = from_blocking.await.unwrap();
     places.extend([by_thread, by_task]);
@@ -86,7 +94,8 @@ async fn everything_stays(node: Node) {
     assert_eq!(node.run(async || child()).await, child_of(&wanted));
     assert_eq!(node.run(async || tokio::task::spawn_blocking(child).await.unwrap()).await, child_of(&wanted));
     let by_tokio = node.run(async || {
-        let output = tokio::process::Command::new("readlink").arg("/proc/self/ns/net").output().await.unwrap();
+        let output =
+            tokio::process::Command::new("readlink").arg("/proc/self/ns/net").output().await.unwrap();
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     });
     assert_eq!(by_tokio.await, child_of(&wanted).0);
@@ -141,7 +150,10 @@ async fn the_one_who_asks_does_not_matter(client: Node, server: Node) {
     let other = server.clone();
     assert_eq!(client.run(async move || other.run(async || here()).await).await, wanted);
     let other = server.clone();
-    assert_eq!(client.spawn_thread("asks", move || other.blocking_run(async || here())).await.unwrap(), wanted);
+    assert_eq!(
+        client.spawn_thread("asks", move || other.blocking_run(async || here())).await.unwrap(),
+        wanted
+    );
     let other = server.clone();
     assert_eq!(thread::spawn(move || other.blocking_run(async || here())).join().unwrap(), wanted);
     let inside = client.enter(|| server.spawn_thread("asked", here).join().unwrap());
@@ -257,7 +269,10 @@ fn text_of(payload: &(dyn Any + Send)) -> &str {
 fn enter_returns_the_thread(client: Node, server: Node) {
     let (body, directory) = (here(), env::current_dir().unwrap());
     let (in_client, in_server) = (of(&client), of(&server));
-    assert_eq!(client.enter(|| (here(), env::current_dir().unwrap())), (in_client.clone(), directory.clone()));
+    assert_eq!(
+        client.enter(|| (here(), env::current_dir().unwrap())),
+        (in_client.clone(), directory.clone())
+    );
     assert_eq!((here(), env::current_dir().unwrap()), (body.clone(), directory.clone()));
     let payload = catch_unwind(AssertUnwindSafe(|| client.enter(|| panic!("in the client")))).unwrap_err();
     assert_eq!(text_of(&*payload), "in the client");
@@ -387,7 +402,11 @@ async fn asks_itself(node: Node) {
     let same = node.clone();
     assert_eq!(node.run(async move || same.enter(here)).await, wanted, "enter");
     let same = node.clone();
-    assert_eq!(node.run(async move || same.spawn_thread("same", here).join().unwrap()).await, wanted, "spawn_thread");
+    assert_eq!(
+        node.run(async move || same.spawn_thread("same", here).join().unwrap()).await,
+        wanted,
+        "spawn_thread"
+    );
     let same = node.clone();
     let spawned = node.run(async move || same.spawn(async || here()).await.unwrap());
     assert_eq!(spawned.await, wanted, "spawn");
@@ -407,6 +426,17 @@ async fn a_node_asks_itself_without_a_deadlock(node: Node) {
 #[netns_test(nodes = 1, flavor = "multi_thread")]
 async fn a_node_asks_itself_without_a_deadlock_with_many_threads(node: Node) {
     asks_itself(node).await;
+}
+
+#[netns_test(nodes = 2)]
+fn nodes_ask_each_other_without_a_deadlock(one: Node, other: Node) {
+    let (wanted, asked, back) = (of(&one), other.clone(), one.clone());
+    let found =
+        one.blocking_run(async move || asked.blocking_run(async move || back.blocking_run(async || here())));
+    assert_eq!(found, wanted);
+    // Afterwards the node's own thread does the work again.
+    let own = one.blocking_run(async || thread::current().id());
+    assert_eq!(one.blocking_run(async || thread::current().id()), own);
 }
 
 #[netns_test(nodes = 1, run_in = node)]
@@ -430,7 +460,9 @@ fn a_panic_in_run_resumes_in_the_caller(node: Node) {
 
 #[netns_test(nodes = 2)]
 async fn the_current_network_is_found_everywhere(client: Node, _server: Node) {
-    let find = || Network::current().map(|network| network.test_name().to_owned()).map_err(|error| error.to_string());
+    let find = || {
+        Network::current().map(|network| network.test_name().to_owned()).map_err(|error| error.to_string())
+    };
     let wanted = Ok("the_current_network_is_found_everywhere".to_owned());
     assert_eq!(find(), wanted);
     assert_eq!(thread::spawn(find).join().unwrap(), wanted);

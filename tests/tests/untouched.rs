@@ -37,7 +37,8 @@ fn nothing_happens_before_main() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     let lines: Vec<&str> = text.lines().collect();
-    let of_shell = |start: &str| lines.iter().copied().filter(|line| line.starts_with(start)).collect::<Vec<_>>();
+    let of_shell =
+        |start: &str| lines.iter().copied().filter(|line| line.starts_with(start)).collect::<Vec<_>>();
     let (spaces, rest) = lines.split_at(5);
     assert!(rest.iter().any(|line| line.ends_with(&format!("namespaces {}", spaces.join(" ")))), "{text}");
     for name in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "Max open files"] {

@@ -202,9 +202,10 @@ impl Node {
         F: AsyncFnOnce() -> R + Send + 'static,
         R: Send + 'static,
     {
-        let on_own_thread = self.0.worker().is_some_and(|worker| worker.is_this_thread());
-        let result = match on_own_thread {
-            // The node's thread cannot wait for itself: one more thread does the work.
+        let would_wait_for_itself = self.0.worker().is_some_and(|worker| worker.cannot_be_waited_for());
+        let _waiting = worker::Waiting::start();
+        let result = match would_wait_for_itself {
+            // The node's thread cannot wait for itself, nor for one that it waits for: one more thread does the work.
             true => {
                 let node = self.clone();
                 self.spawn_thread("run", move || node.run_here(work)).join()
@@ -440,8 +441,9 @@ impl Node {
 
 /// Only what is below net is the node's own: the rest is the host's.
 fn network_setting(name: &str) -> io::Result<String> {
-    match name.starts_with("net.") || name.starts_with("net/") {
-        true => Ok(sysctl::path(name)),
+    let path = sysctl::path(name);
+    match (name.starts_with("net.") || name.starts_with("net/")) && !path.split('/').any(|part| part == "..") {
+        true => Ok(path),
         false => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             format!("`{name}` is a setting of the host: a node has those below `net.`"),

@@ -1,0 +1,123 @@
+//! Promise 8: a test never hangs. When its timeout passes it fails, whatever it is at.
+
+use netns_test::{Network, Node, netns_test};
+use netns_test_tests::{Rerun, rerun};
+
+#[netns_test(timeout = 300ms)]
+#[ignore = "fails on purpose"]
+async fn pending(_a: Node) {
+    struct Told;
+    impl Drop for Told {
+        fn drop(&mut self) {
+            println!("the body's future was dropped");
+        }
+    }
+    let _told = Told;
+    std::future::pending().await
+}
+
+#[netns_test(timeout = 300ms)]
+#[ignore = "fails on purpose"]
+fn endless_loop(_a: Node) {
+    loop {
+        std::hint::spin_loop();
+    }
+}
+
+#[netns_test(timeout = 300ms)]
+#[ignore = "fails on purpose"]
+async fn endless_loop_in_async(_a: Node) {
+    loop {
+        std::hint::spin_loop();
+    }
+}
+
+#[netns_test(timeout = 300ms)]
+#[ignore = "fails on purpose"]
+async fn blocks_in_a_node(a: Node) {
+    a.run(async || std::thread::park()).await
+}
+
+#[netns_test(timeout = 300ms)]
+#[ignore = "fails on purpose"]
+fn blocks_on_a_socket(a: Node) -> std::io::Result<()> {
+    a.blocking_listen_tcp(80)?.accept()?;
+    Ok(())
+}
+
+#[netns_test(timeout = 300ms, flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "fails on purpose"]
+async fn pending_on_many_threads(a: Node) {
+    a.run(std::future::pending::<()>).await
+}
+
+#[test]
+fn a_test_that_does_not_end_fails_when_its_timeout_passes() {
+    let timed_out = "the test timed out after 300ms";
+    rerun("pending").run().failed_with(&[timed_out, "the body's future was dropped"]);
+    rerun("endless_loop").run().failed_with(&[timed_out, "1 thread was left behind: `endless_loop`, which runs"]);
+    rerun("endless_loop_in_async").run().failed_with(&[timed_out, "left behind", "which runs"]);
+    rerun("blocks_in_a_node").run().failed_with(&[timed_out, "left behind", "which blocks"]);
+    rerun("blocks_on_a_socket").run().failed_with(&[timed_out]);
+    rerun("pending_on_many_threads").run().failed_with(&[timed_out]);
+}
+
+/// libtest goes on after a test that cannot be ended.
+#[test]
+fn other_tests_run_beside_one_that_does_not_end() {
+    let outcome = Rerun::with(&["--ignored", "--test-threads=1"]).run();
+    outcome.says(&["1 passed; 8 failed"]);
+}
+
+#[netns_test(timeout = 300ms)]
+#[ignore = "fails on purpose"]
+async fn waits_for_a_listener(a: Node) -> Result<(), netns_test::Error> {
+    let _other = a.listen_tcp(81).await.expect("it is free");
+    a.wait_listening(80).await
+}
+
+#[netns_test(timeout = 300ms)]
+#[ignore = "fails on purpose"]
+fn waits_for_a_condition(a: Node) -> Result<(), netns_test::Error> {
+    a.blocking_wait_until("a default route", |a| Ok(a.routes()?.iter().any(|route| route.prefix_len == 0 && route.table == 254)))
+}
+
+#[test]
+fn waits_end_before_the_timeout_and_say_what_was_there_instead() {
+    let outcome = rerun("waits_for_a_listener").run();
+    outcome.failed_with(&["a listener on tcp port 80 in `a`", ":81"]);
+    let outcome = rerun("waits_for_a_condition").run();
+    outcome.failed_with(&["a default route in `a`", "10.0.0.0/16 dev eth0"]);
+    assert!(!outcome.stdout.contains("timed out after"), "{outcome}");
+}
+
+#[netns_test]
+#[ignore = "run by its proof"]
+async fn tells_its_limit(network: Network) {
+    match network.deadline() {
+        None => println!("no limit"),
+        Some(deadline) => println!("limit {:?}", deadline.duration_since(std::time::Instant::now()).as_secs() + 1),
+    }
+}
+
+#[test]
+fn the_environment_overrides_the_timeout() {
+    let told = |value: &str| rerun("tells_its_limit").arg("--nocapture").env("NETNS_TEST_TIMEOUT", value).run();
+    rerun("tells_its_limit").arg("--nocapture").run().says(&["limit 60"]);
+    told("7s").says(&["limit 7"]);
+    told("none").says(&["no limit"]);
+    let outcome = told("soon");
+    assert!(!outcome.status.success(), "{outcome}");
+    outcome.says(&["NETNS_TEST_TIMEOUT is `soon`"]);
+}
+
+/// Under a debugger (here: one that only traces) there is no timeout.
+#[test]
+fn a_debugger_stops_the_clock() {
+    // A tracer is whoever calls ptrace(2); strace is a small one. Without it there is nothing to prove it with.
+    if std::process::Command::new("strace").arg("-V").output().is_err() {
+        return println!("not run: strace is not installed");
+    }
+    let traced = rerun("tells_its_limit").arg("--nocapture").in_shell("exec strace -f -qq -o /dev/null -e trace=none \"$@\"");
+    traced.run().says(&["no limit"]);
+}

@@ -1,0 +1,126 @@
+//! Promise 9: where the system refuses, the test fails with one message that names the cause and the command that mends
+//! it. And promise 10: it never pretends.
+
+use netns_test::{Node, netns_test};
+use netns_test_tests::{Rerun, is_root, rerun};
+
+#[netns_test]
+#[ignore = "run by its proof"]
+async fn two_nodes(client: Node, server: Node) -> std::io::Result<()> {
+    let listener = server.listen_tcp(7).await?;
+    client.connect_tcp("server:7").await?;
+    listener.accept().await?;
+    Ok(())
+}
+
+#[netns_test(nodes = 3)]
+#[ignore = "run by its proof"]
+async fn three_nodes(nodes: [Node; 3]) {
+    assert_eq!(nodes.len(), 3);
+}
+
+#[netns_test(require = [root])]
+#[ignore = "run by its proof"]
+async fn requires_root(_a: Node) {}
+
+/// A user namespace without user namespaces in it, and without the privileges of its first process.
+const NO_USER_NAMESPACES: &str = "exec unshare --user --map-root-user sh -c \
+    'echo 0 > /proc/sys/user/max_user_namespaces; exec setpriv --bounding-set=-all --inh-caps=-all \"$@\"' sh \"$@\"";
+
+/// A user namespace that may hold as many network namespaces as it is told.
+fn with_net_namespaces(count: u32) -> String {
+    format!(
+        "exec unshare --user --map-root-user sh -c 'echo {count} > /proc/sys/user/max_net_namespaces; exec \"$@\"' sh \"$@\""
+    )
+}
+
+fn says_what_to_do(rerun: Rerun, cause: &str, command: &str) {
+    let outcome = rerun.as_ordinary_user().run();
+    outcome.failed_with(&["cannot run here", cause, "to mend it: ", command]);
+}
+
+#[test]
+fn no_user_namespace_left() {
+    let cause = "the limit of user namespaces is exhausted (user.max_user_namespaces is 0)";
+    says_what_to_do(rerun("two_nodes").in_shell(NO_USER_NAMESPACES), cause, "sysctl -w user.max_user_namespaces=");
+}
+
+#[test]
+fn no_network_namespace_left() {
+    let cause = "the limit of network namespaces is exhausted (user.max_net_namespaces is 2)";
+    let rerun = rerun("two_nodes").in_shell(&with_net_namespaces(2));
+    says_what_to_do(rerun, cause, "sysctl -w user.max_net_namespaces=");
+}
+
+#[test]
+fn seccomp_forbids_user_namespaces() {
+    let filter = env!("CARGO_BIN_EXE_without-unshare");
+    // As Docker's default profile does. The filter is installed by a program of its own, readable for everybody.
+    let place = std::env::temp_dir().join(format!("netns-test-filter-{}", std::process::id()));
+    std::fs::copy(filter, &place).expect("the filter can be copied");
+    let script = format!("exec {} \"$@\"", place.display());
+    let outcome = rerun("two_nodes").in_shell(&script).as_ordinary_user().run();
+    std::fs::remove_file(&place).expect("it is ours");
+    outcome.failed_with(&["a seccomp filter forbids user namespaces", "to mend it: ", "--privileged"]);
+}
+
+#[test]
+fn no_file_descriptor_left() {
+    let rerun = rerun("two_nodes").in_shell("ulimit -n 32; exec \"$@\"");
+    says_what_to_do(rerun, "too few files: this test needs 40 file descriptors, the limit is 32", "`ulimit -n 4096`");
+}
+
+#[test]
+fn opted_out() {
+    says_what_to_do(rerun("two_nodes").env("NETNS_TEST_USERNS", "0"), "`NETNS_TEST_USERNS=0` is set", "unset");
+}
+
+#[test]
+fn a_requirement_that_is_not_met() {
+    says_what_to_do(rerun("requires_root"), "the test requires root (`require = [root]`)", "sudo -E");
+    if is_root() {
+        rerun("requires_root").run().passed();
+    }
+}
+
+#[test]
+fn a_list_needs_nothing() {
+    let list = || Rerun::with(&["--list", "--ignored"]).as_ordinary_user();
+    let scripts = [NO_USER_NAMESPACES, &with_net_namespaces(0), "ulimit -n 32; exec \"$@\"", "exec \"$@\""];
+    for script in scripts {
+        let outcome = list().in_shell(script).run();
+        assert!(outcome.status.success(), "{outcome}");
+        outcome.says(&["two_nodes: test", "requires_root: test"]);
+        assert!(!outcome.stderr.contains("netns-test"), "{outcome}");
+    }
+}
+
+#[test]
+fn a_skip_is_asked_for_and_said_past_the_capture() {
+    let skipped = rerun("two_nodes").in_shell(NO_USER_NAMESPACES).env("NETNS_TEST_UNSUPPORTED", "skip");
+    let outcome = skipped.as_ordinary_user().run();
+    outcome.passed();
+    assert!(outcome.stderr.contains("netns-test: skipped two_nodes: the limit of user namespaces"), "{outcome}");
+}
+
+#[test]
+fn a_refusal_half_way_names_operation_and_object() {
+    // Enough namespaces for the body and the first nodes, not for the last.
+    let outcome = rerun("three_nodes").in_shell(&with_net_namespaces(4)).as_ordinary_user().run();
+    outcome.failed_with(&["refused: failed to create namespaces: No space left on device"]);
+    // All that was made is gone: the same limit suffices for another test.
+    let both = Rerun::with(&["--ignored", "--test-threads=1", "two_nodes", "three_nodes"]);
+    let outcome = both.in_shell(&with_net_namespaces(5)).as_ordinary_user().run();
+    outcome.says(&["failed to create namespaces"]);
+}
+
+#[test]
+fn a_switch_that_is_unknown_is_refused() {
+    let outcome = rerun("three_nodes").env("NETNS_TEST_SWITCH", "hub").run();
+    outcome.failed_with(&["NETNS_TEST_SWITCH is `hub`: expected `macvlan` or `bridge`"]);
+}
+
+#[test]
+fn a_bridge_is_a_switch_too() {
+    rerun("three_nodes").env("NETNS_TEST_SWITCH", "bridge").run().passed();
+}
