@@ -1,7 +1,7 @@
 //! All that an expansion of the attribute may name. Not public API: it changes without notice.
 
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::process::{ExitCode, Termination};
 use std::task::Poll;
 use std::time::Duration;
@@ -126,13 +126,27 @@ pub fn argument<T: FromNetwork>(arguments: &Arguments<'_>, name: &str) -> Result
     T::from_network(&Argument::new(name, arguments.0))
 }
 
+/// A body with its types erased, so that what runs it is compiled once, and not again for every test.
+type Erased<R> = Box<dyn FnOnce(&Arguments<'_>) -> Result<R, Error> + Send>;
+
+/// An async body that has been called.
+type Started = Pin<Box<dyn Future<Output = ExitCode>>>;
+
 /// Runs a test whose body is async.
 pub fn run_async<F, B>(test: &'static TestCase, body: F)
 where
     F: FnOnce(&Arguments<'_>) -> Result<B, Error> + Send + 'static,
-    B: Future,
+    B: Future + 'static,
     B::Output: Termination,
 {
+    // Reported on this thread: what the body returns need not be `Send`.
+    run_erased_async(test, Box::new(|arguments| {
+        let body = body(arguments)?;
+        Ok(Box::pin(async { body.await.report() }))
+    }));
+}
+
+fn run_erased_async(test: &'static TestCase, body: Erased<Started>) {
     harness::run(test, Box::new(move |network, stop| in_place(test, network, || block_on(test, network, stop, body))?));
 }
 
@@ -142,13 +156,14 @@ where
     F: FnOnce(&Arguments<'_>) -> Result<R, Error> + Send + 'static,
     R: Termination,
 {
-    let run = move |network: &Network| {
-        // Reported on this thread: what the body returns need not be `Send`.
-        match watched(|| body(&Arguments(network)).map(Termination::report)) {
-            Ok(Ok(code)) => Ok(Ok(code)),
-            Ok(Err(error)) => Err(error),
-            Err(caught) => Ok(Err(caught)),
-        }
+    run_erased_sync(test, Box::new(|arguments| body(arguments).map(Termination::report)));
+}
+
+fn run_erased_sync(test: &'static TestCase, body: Erased<ExitCode>) {
+    let run = move |network: &Network| match watched(|| body(&Arguments(network))) {
+        Ok(Ok(code)) => Ok(Ok(code)),
+        Ok(Err(error)) => Err(error),
+        Err(caught) => Ok(Err(caught)),
     };
     harness::run(test, Box::new(move |network, _stop| in_place(test, network, || run(network))?));
 }
@@ -163,17 +178,12 @@ fn in_place<R>(test: &TestCase, network: &Network, work: impl FnOnce() -> R) -> 
     Ok(work())
 }
 
-fn block_on<F, B>(
+fn block_on(
     test: &TestCase,
     network: &Network,
     stop: &Stop,
-    body: F,
-) -> Result<Result<ExitCode, Caught>, Error>
-where
-    F: FnOnce(&Arguments<'_>) -> Result<B, Error>,
-    B: Future,
-    B::Output: Termination,
-{
+    body: Erased<Started>,
+) -> Result<Result<ExitCode, Caught>, Error> {
     let namespaces = match test.run_in {
         Some(name) => std::sync::Arc::clone(network.node(name)?.namespaces()),
         None => std::sync::Arc::clone(&network.0.body),
@@ -184,7 +194,7 @@ where
         let output = {
             let mut body = pin!(Watched::new(async {
                 let body = body(&Arguments(network))?;
-                Ok(body.await.report())
+                Ok(body.await)
             }));
             let mut stopped = pin!(stop.wanted());
             std::future::poll_fn(|context| match stopped.as_mut().poll(context) {

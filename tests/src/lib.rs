@@ -22,6 +22,7 @@ pub struct Rerun {
     arguments: Vec<String>,
     variables: Vec<(String, String)>,
     ordinary: bool,
+    interactive: bool,
 }
 
 /// Runs the ignored test `name` of this binary again, alone.
@@ -38,6 +39,7 @@ impl Rerun {
             // Frames would hide the messages that proofs look for.
             variables: vec![("RUST_BACKTRACE".to_owned(), "0".to_owned())],
             ordinary: false,
+            interactive: false,
         }
     }
 
@@ -69,6 +71,13 @@ impl Rerun {
         self
     }
 
+    /// Gives it a standard input that the proof holds the other end of.
+    #[must_use]
+    pub fn interactive(mut self) -> Self {
+        self.interactive = true;
+        self
+    }
+
     /// Starts it, with its output captured.
     ///
     /// # Panics
@@ -83,11 +92,13 @@ impl Rerun {
         line.push(binary.as_os_str());
         line.extend(self.arguments.iter().map(OsStr::new));
         let mut command = Command::new(line[0]);
-        command.args(&line[1..]).envs(self.variables).env(AGAIN, "1").stdin(Stdio::null());
         // A runner that set these for this process did not mean them for the next one.
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("NEXTEST") || name.starts_with("NETNS_TEST_")) {
+        let is_ours = |name: &str| name.starts_with("NEXTEST") || name.starts_with("NETNS_TEST_");
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_ours)) {
             command.env_remove(name);
         }
+        command.args(&line[1..]).envs(self.variables).env(AGAIN, "1");
+        command.stdin(if self.interactive { Stdio::piped() } else { Stdio::null() });
         if copy.is_some() {
             command.uid(NOBODY).gid(NOBODY);
         }
@@ -140,6 +151,7 @@ pub struct Running {
 impl Running {
     /// Waits for its end.
     pub fn wait(mut self) -> Outcome {
+        drop(self.child.stdin.take());
         let (mut out, mut err) = (self.child.stdout.take().expect("piped"), self.child.stderr.take().expect("piped"));
         let reader = std::thread::spawn(move || io::read_to_string(&mut err));
         let stdout = io::read_to_string(&mut out).expect("its output is text");

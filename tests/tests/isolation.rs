@@ -60,15 +60,17 @@ fn tests_may_use_the_same_address_at_the_same_moment() {
     });
 }
 
-fn is_declared(name: &String) -> bool {
-    !FALLBACK_TUNNELS.contains(&name.as_str())
+fn is_declared(name: &str) -> bool {
+    !FALLBACK_TUNNELS.contains(&name)
 }
 
 /// The interfaces as three places of the file system tell them; they have to agree.
 fn interfaces_in_files() -> Vec<String> {
     let entries = fs::read_dir("/sys/class/net").expect("/sys/class/net");
-    let mut in_sys: Vec<String> =
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).filter(is_declared).collect();
+    let mut in_sys: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| is_declared(name))
+        .collect();
     in_sys.sort();
     assert_eq!(in_proc(&fs::read_to_string("/proc/net/dev").expect("/proc/net/dev")), in_sys);
     assert_eq!(
@@ -80,7 +82,7 @@ fn interfaces_in_files() -> Vec<String> {
 
 fn in_proc(text: &str) -> Vec<String> {
     let names = text.lines().filter_map(|line| Some(line.split_once(':')?.0.trim().to_owned()));
-    let mut names: Vec<String> = names.filter(is_declared).collect();
+    let mut names: Vec<String> = names.filter(|name| is_declared(name)).collect();
     names.sort();
     names
 }
@@ -98,7 +100,7 @@ async fn only_the_declared_interfaces_are_there(client: Node, server: Node) {
     let wanted = ["eth0", "lo"];
     for node in [client, server] {
         let mut names: Vec<String> = node.links().unwrap().into_iter().map(|link| link.name).collect();
-        names.retain(is_declared);
+        names.retain(|name| is_declared(name));
         names.sort();
         assert_eq!(names, wanted);
         assert_eq!(node.run(async || interfaces_in_files()).await, wanted, "in `run`");
@@ -110,7 +112,8 @@ async fn only_the_declared_interfaces_are_there(client: Node, server: Node) {
         assert_eq!(node.enter(interfaces_in_files), wanted, "in `enter`");
         let own =
             node.run(async || (child("ls", &["/sys/class/net"]), child("cat", &["/proc/net/dev"]))).await;
-        let mut listed: Vec<String> = own.0.lines().map(str::to_owned).filter(is_declared).collect();
+        let mut listed: Vec<String> =
+            own.0.lines().map(str::to_owned).filter(|name| is_declared(name)).collect();
         listed.sort();
         assert_eq!(
             (listed, in_proc(&own.1)),

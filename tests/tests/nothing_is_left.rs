@@ -2,12 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
-use std::process::Command;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use netns_test::{Network, Node, netns_test};
+use netns_test::{Node, netns_test};
 use netns_test_tests::{Rerun, rerun};
 
 /// The inode of the calling thread's network namespace.
@@ -58,126 +61,223 @@ fn a_call_that_blocks_on_a_socket_returns_when_the_test_ends() {
     assert!(!outcome.stderr.contains("left behind"), "{outcome}");
 }
 
-#[netns_test]
-#[ignore = "run by its proof"]
-async fn starts_processes(a: Node, network: Network) {
-    println!("netns {}", a.run(async || own_netns()).await);
-    let spawned = a.run(async || {
+/// Starts four processes in a node, and prints their numbers.
+async fn start_processes(a: &Node) -> std::io::Result<()> {
+    let line = a.run(async || {
         // A child, a child of a child that outlives its parent, and one in a session of its own.
-        let direct = Command::new("sleep").arg("1000").spawn().expect("sleep is there");
-        let script = "sleep 1000 & setsid sleep 1000 & echo started; exec sleep 1000";
-        let mut shell = Command::new("sh").args(["-c", script]).stdout(std::process::Stdio::piped()).spawn()?;
-        let mut line = String::new();
+        let direct = Command::new("sleep").arg("1000").spawn()?;
+        let script = "sleep 1000 & first=$!; setsid sleep 1000 & echo $first $!; exec sleep 1000";
+        let mut shell = Command::new("sh").args(["-c", script]).stdout(Stdio::piped()).spawn()?;
+        let mut line = format!("{} {} ", direct.id(), shell.id());
         BufReader::new(shell.stdout.take().expect("piped")).read_line(&mut line)?;
-        std::io::Result::Ok((direct.id(), shell.id(), line))
+        std::io::Result::Ok(line)
     });
-    let (direct, shell, line) = spawned.await.expect("they start");
-    assert_eq!((line.trim(), network.nodes().len()), ("started", 1));
-    println!("children {direct} {shell}");
+    println!("processes {}", line.await?);
+    Ok(())
 }
 
-/// The processes in a network namespace.
-fn inhabitants(inode: u64) -> BTreeSet<u32> {
-    let processes = fs::read_dir("/proc").expect("it is there").flatten();
-    processes
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|process| fs::metadata(format!("/proc/{process}/ns/net")).is_ok_and(|data| data.ino() == inode))
-        .collect()
+#[netns_test]
+#[ignore = "run by its proof"]
+async fn starts_processes(a: Node) -> std::io::Result<()> {
+    start_processes(&a).await
+}
+
+#[netns_test]
+#[ignore = "fails on purpose"]
+async fn starts_processes_and_panics(a: Node) {
+    start_processes(&a).await.expect("they start");
+    panic!("the test fails");
+}
+
+#[netns_test(timeout = 1s)]
+#[ignore = "fails on purpose"]
+async fn starts_processes_and_waits(a: Node) {
+    start_processes(&a).await.expect("they start");
+    std::future::pending().await
+}
+
+#[netns_test(timeout = 1s)]
+#[ignore = "fails on purpose"]
+fn starts_processes_and_loops(a: Node) {
+    let same = a.clone();
+    a.blocking_run(async move || start_processes(&same).await).expect("they start");
+    loop {
+        std::hint::spin_loop();
+    }
 }
 
 #[test]
 fn processes_that_a_tests_code_started_die_with_the_test() {
-    let outcome = rerun("starts_processes").arg("--show-output").run();
-    outcome.passed();
-    let inode = outcome.stdout.split("netns ").nth(1).and_then(|rest| rest.split_whitespace().next());
-    let inode: u64 = inode.expect("the test names it").parse().expect("a number");
-    assert!(inhabitants(inode).is_empty(), "{outcome}");
+    let ways = ["starts_processes", "starts_processes_and_panics", "starts_processes_and_waits", "starts_processes_and_loops"];
+    for way in ways {
+        let outcome = rerun(way).arg("--show-output").run();
+        assert_eq!(outcome.status.success(), way == ways[0], "{outcome}");
+        let line = outcome.stdout.lines().find_map(|line| line.strip_prefix("processes ")).expect("it prints them");
+        let processes: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!(processes.len(), 4, "{outcome}");
+        for process in processes {
+            // An orphan that nobody reaps keeps its number, and has no command line.
+            let command = fs::read_to_string(format!("/proc/{process}/cmdline")).unwrap_or_default();
+            assert!(!command.contains("sleep"), "process {process} lives: {outcome}");
+        }
+    }
 }
 
-static ENDED: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
+/// What an ended test leaves to look at: its node, and the node's namespace.
+static ENDED: OnceLock<(Node, u64)> = OnceLock::new();
+
+/// How many futures were dropped.
+static DROPPED: AtomicUsize = AtomicUsize::new(0);
+
+struct CountsItsDrop;
+
+impl Drop for CountsItsDrop {
+    fn drop(&mut self) {
+        DROPPED.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+async fn waits_for_ever() {
+    let _told = CountsItsDrop;
+    std::future::pending().await
+}
 
 #[netns_test]
 #[ignore = "run by its proof"]
-async fn ends_first(network: Network, a: Node) {
+async fn ends_first(a: Node) {
+    tokio::spawn(waits_for_ever());
+    drop(a.spawn(waits_for_ever));
     a.run(async || {
-        tokio::spawn(std::future::pending::<()>());
+        tokio::spawn(waits_for_ever());
         tokio::task::spawn_blocking(|| {}).await.expect("it does not panic");
     })
     .await;
-    assert_eq!(network.nodes().len(), 1);
     let inode = a.run(async || own_netns()).await;
-    ENDED.set(inode).expect("once");
+    assert!(is_inhabited(inode));
+    ENDED.set((a, inode)).expect("once");
 }
 
 #[test]
 #[ignore = "run by its proof"]
 fn ends_second_and_looks_around() {
-    let inode = *ENDED.get().expect("libtest runs tests in the order of their names");
-    eventually("the threads of an ended test", || !is_inhabited(inode));
+    let (node, inode) = ENDED.get().expect("libtest runs tests in the order of their names");
+    eventually("the threads of an ended test", || !is_inhabited(*inode));
+    assert_eq!(DROPPED.load(Ordering::Relaxed), 3);
+    // A handle that outlived its test says so.
+    let ended = "the node `a` belongs to the test `ends_first`, which has ended";
+    assert_eq!(node.name(), "a");
+    for error in [
+        node.blocking_listen_tcp(80).unwrap_err(),
+        node.blocking_connect_tcp("a:80").unwrap_err(),
+        node.blocking_bind_udp(0).unwrap_err(),
+        node.links().unwrap_err(),
+        node.sockets().unwrap_err(),
+        node.sysctl("net.ipv4.ip_forward").unwrap_err(),
+        node.network().unwrap_err(),
+        node.blocking_wait_listening(80).unwrap_err().into(),
+    ] {
+        assert!(error.to_string().contains(ended), "{error}");
+    }
+    let panics: [fn(&Node); 4] = [
+        |node| node.enter(|| ()),
+        |node| node.blocking_run(async || ()),
+        |node| drop(node.spawn(async || ())),
+        |node| drop(node.spawn_thread("late", || ())),
+    ];
+    for late in panics {
+        let payload = catch_unwind(AssertUnwindSafe(|| late(node))).expect_err("the test has ended");
+        let text = payload.downcast_ref::<String>().expect("a message");
+        assert!(text.contains(ended), "{text}");
+    }
 }
 
 #[test]
-fn no_thread_stays_in_the_namespaces_of_an_ended_test() {
+fn no_thread_task_or_working_handle_stays_after_a_test() {
     let outcome = Rerun::with(&["--ignored", "ends_", "--test-threads=1"]).run();
     assert!(outcome.status.success(), "{outcome}");
     outcome.says(&["2 passed; 0 failed"]);
 }
 
-#[netns_test]
-#[ignore = "run by its proof"]
-async fn keeps_a_handle(a: Node) {
-    static KEPT: std::sync::Mutex<Option<Node>> = std::sync::Mutex::new(None);
-    let earlier = KEPT.lock().expect("no panic").replace(a);
-    assert!(earlier.is_none());
-}
-
 // The end of the process.
 
 #[netns_test]
-#[ignore = "killed by its proof"]
-async fn waits_to_be_killed(a: Node, b: Node) {
+#[ignore = "ended by its proof"]
+async fn waits_for_the_end(a: Node, b: Node) {
     let inodes = [own_netns(), a.run(async || own_netns()).await, b.run(async || own_netns()).await];
     let text: Vec<String> = inodes.iter().map(ToString::to_string).collect();
     println!("namespaces {}", text.join(" "));
-    std::future::pending().await
-}
-
-/// The network namespaces that this user can see a process in.
-fn visible_namespaces() -> BTreeSet<u64> {
-    let processes = fs::read_dir("/proc").expect("it is there").flatten().map(|entry| entry.path());
-    let tasks = processes.filter_map(|process| fs::read_dir(process.join("task")).ok()).flatten().flatten();
-    tasks.filter_map(|task| Some(fs::metadata(task.path().join("ns/net")).ok()?.ino())).collect()
-}
-
-fn files_of(process: u32) -> Vec<PathBuf> {
-    let temporary = fs::read_dir(std::env::temp_dir()).expect("it is there").flatten().map(|entry| entry.path());
-    temporary.filter(|path| path.to_string_lossy().contains(&format!("-{process}"))).collect()
-}
-
-#[test]
-fn a_killed_process_leaves_no_namespace_mount_or_file() {
-    let mounts = || fs::read_to_string("/proc/self/mountinfo").expect("it is there");
-    let before = mounts();
-    let mut running = rerun("waits_to_be_killed").arg("--nocapture").spawn();
-    let mut output = BufReader::new(running.child.stdout.take().expect("piped"));
-    let mut line = String::new();
-    while !line.starts_with("namespaces ") {
-        line.clear();
-        assert_ne!(output.read_line(&mut line).expect("text"), 0, "it ended early");
+    // The proof has looked when it closes this.
+    let looked = tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new()));
+    looked.await.expect("it does not panic").expect("a line or the end");
+    match std::env::var("PROOF_END").expect("the proof sets it").as_str() {
+        "success" => {}
+        "panic" => panic!("the test fails"),
+        "exit" => std::process::exit(3),
+        "abort" => std::process::abort(),
+        _killed => std::future::pending().await,
     }
-    let inodes: Vec<u64> = line.split_whitespace().skip(1).map(|word| word.parse().expect("a number")).collect();
-    assert_eq!(inodes.len(), 3, "{line}");
-    assert!(inodes.iter().all(|inode| visible_namespaces().contains(inode)), "{line}");
-    running.child.kill().expect("it is ours");
-    running.child.wait().expect("it is ours");
-    let mut rest = String::new();
-    output.read_to_string(&mut rest).expect("text");
-    assert!(inodes.iter().all(|inode| !visible_namespaces().contains(inode)), "{line}");
-    assert_eq!(mounts(), before);
-    assert_eq!(files_of(running.child.id()), Vec::<PathBuf>::new());
+}
+
+/// The network namespaces that this user can see a process in, or held open by one.
+fn visible_namespaces() -> BTreeSet<u64> {
+    let mut inodes = BTreeSet::new();
+    let list = |path: PathBuf| fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    for process in list("/proc".into()) {
+        let inhabited = list(process.join("task")).map(|task| task.join("ns/net"));
+        let held = list(process.join("fd"));
+        for link in inhabited.chain(held) {
+            let name = fs::read_link(link).unwrap_or_default();
+            let inode = name.to_str().and_then(|name| name.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok());
+            inodes.extend(inode);
+        }
+    }
+    inodes
+}
+
+/// The interfaces of the host that have a name that this crate gives.
+fn interfaces() -> BTreeSet<String> {
+    let all = fs::read_dir("/sys/class/net").expect("it is there").flatten();
+    let names = all.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| ["eth", "port", "trunk", "switch"].iter().any(|own| name.starts_with(own))).collect()
+}
+
+fn temporary_files() -> BTreeSet<PathBuf> {
+    fs::read_dir(std::env::temp_dir()).expect("it is there").flatten().map(|entry| entry.path()).collect()
+}
+
+/// Whether a file is named for a process.
+fn is_of(path: &Path, process: u32) -> bool {
+    let name = path.to_string_lossy();
+    name.split(|character: char| !character.is_ascii_digit()).any(|number| number == process.to_string())
 }
 
 #[test]
-fn a_handle_that_outlives_its_test_keeps_nothing_else_from_ending() {
-    rerun("keeps_a_handle").run().passed();
+fn an_ended_process_leaves_no_namespace_interface_mount_or_file() {
+    let mounts = || fs::read_to_string("/proc/self/mountinfo").expect("it is there");
+    let before = (mounts(), interfaces());
+    for end in ["success", "panic", "exit", "abort", "kill"] {
+        let old_files = temporary_files();
+        let mut running = rerun("waits_for_the_end").arg("--nocapture").env("PROOF_END", end).interactive().spawn();
+        let mut output = BufReader::new(running.child.stdout.take().expect("piped"));
+        let mut line = String::new();
+        while !line.starts_with("namespaces ") {
+            line.clear();
+            assert_ne!(output.read_line(&mut line).expect("text"), 0, "{end}: it ended early");
+        }
+        let inodes: BTreeSet<u64> = line.split_whitespace().skip(1).map(|word| word.parse().expect("a number")).collect();
+        assert_eq!(inodes.len(), 3, "{end}: {line}");
+        assert!(visible_namespaces().is_superset(&inodes), "{end}: {line}");
+        if end == "kill" {
+            running.child.kill().expect("it is ours");
+        }
+        drop(running.child.stdin.take());
+        std::io::copy(&mut output, &mut std::io::sink()).expect("the rest of its output");
+        let status = running.child.wait().expect("it is ours");
+        assert_eq!(status.success(), end == "success", "{end}: {status}");
+        assert!(visible_namespaces().is_disjoint(&inodes), "{end}: {line}");
+        let new_files = &temporary_files() - &old_files;
+        let left: Vec<_> = new_files.iter().filter(|path| is_of(path, running.child.id())).collect();
+        assert!(left.is_empty(), "{end}: {left:?}");
+        assert_eq!((mounts(), interfaces()), before, "{end}");
+    }
 }

@@ -71,6 +71,58 @@ async fn panic_in_thread_of_std(a: Node) {
 
 #[netns_test]
 #[ignore = "fails on purpose"]
+fn panic_in_thread_of_body(_a: Node) {
+    std::thread::spawn(|| panic!("lost in a thread of the body"));
+}
+
+#[netns_test]
+#[ignore = "fails on purpose"]
+async fn panic_in_blocking_task_of_body(_a: Node) {
+    tokio::task::spawn_blocking(|| panic!("lost in a blocking task"));
+}
+
+#[netns_test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "fails on purpose"]
+async fn panic_on_many_threads(a: Node) {
+    a.run(async || {
+        tokio::spawn(async { panic!("lost on a worker") });
+    })
+    .await;
+}
+
+#[netns_test(run_in = a)]
+#[ignore = "fails on purpose"]
+async fn panic_in_body_in_node(a: Node) {
+    assert_eq!(a.name(), "a");
+    tokio::spawn(async { panic!("lost beside a body in a node") });
+}
+
+#[netns_test]
+#[ignore = "fails on purpose"]
+fn panic_in_enter(a: Node) {
+    a.enter(|| panic!("lost in enter"))
+}
+
+#[netns_test]
+#[ignore = "fails on purpose"]
+async fn panic_in_drop_of_task(a: Node) {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("lost when a task is dropped");
+        }
+    }
+    a.run(async || {
+        tokio::spawn(async {
+            let _bomb = Bomb;
+            std::future::pending::<()>().await;
+        });
+    })
+    .await;
+}
+
+#[netns_test]
+#[ignore = "fails on purpose"]
 fn panic_in_spawn_thread(a: Node) {
     drop(a.spawn_thread("worker", || panic!("lost in spawn_thread")));
 }
@@ -111,6 +163,12 @@ fn every_panic_and_error_fails_its_test_with_its_message_and_place() {
         ("panic_in_run", ["panic_in_run@a", "lost in run"]),
         ("panic_in_spawn_blocking", ["the node `a`", "lost in spawn_blocking"]),
         ("panic_in_thread_of_std", ["the node `a`", "lost in a thread"]),
+        ("panic_in_thread_of_body", ["a panic in the body", "lost in a thread of the body"]),
+        ("panic_in_blocking_task_of_body", ["a panic in the body", "lost in a blocking task"]),
+        ("panic_on_many_threads", ["the node `a`", "lost on a worker"]),
+        ("panic_in_body_in_node", ["the node `a`", "lost beside a body in a node"]),
+        ("panic_in_enter", [here, "lost in enter"]),
+        ("panic_in_drop_of_task", ["the node `a`", "lost when a task is dropped"]),
         ("panic_in_spawn_thread", ["panic_in_spawn_thread@a/worker", "lost in spawn_thread"]),
         ("panic_in_drop", [here, "lost in drop"]),
         ("error", ["Error:", "lost as an error"]),
@@ -140,9 +198,15 @@ async fn abort(_a: Node) {
     std::process::abort()
 }
 
+#[netns_test]
+#[ignore = "fails on purpose"]
+fn exit_zero_in_thread(_a: Node) {
+    std::thread::spawn(|| std::process::exit(0)).join().expect("it does not return");
+}
+
 #[test]
 fn exit_and_abort_fail_the_process() {
-    for name in ["exit_zero", "exit_zero_in_node"] {
+    for name in ["exit_zero", "exit_zero_in_node", "exit_zero_in_thread"] {
         let outcome = rerun(name).run();
         assert_eq!(outcome.status.code(), Some(101), "{outcome}");
         outcome.says(&[&format!("the test `{name}` called `exit`")]);
@@ -163,6 +227,19 @@ async fn caught_in_task(a: Node) {
     a.run(async || {
         let task = tokio::spawn(async { std::panic::catch_unwind(|| panic!("caught")).is_err() });
         assert!(task.await.expect("it was caught inside"));
+    })
+    .await;
+}
+
+#[netns_test]
+async fn caught_in_thread(a: Node) {
+    let caught = || std::panic::catch_unwind(|| panic!("caught")).is_err();
+    assert!(std::thread::spawn(caught).join().expect("it was caught inside"));
+    assert!(a.spawn_thread("catches", caught).join().expect("it was caught inside"));
+    assert!(a.enter(caught));
+    a.run(async move || {
+        assert!(std::thread::spawn(caught).join().expect("it was caught inside"));
+        assert!(tokio::task::spawn_blocking(caught).await.expect("it was caught inside"));
     })
     .await;
 }
@@ -285,6 +362,22 @@ async fn returns_an_error(_a: Node) -> std::io::Result<()> {
     Err(std::io::Error::other("not a panic"))
 }
 
+/// An argument that no network has.
+struct Refused;
+
+impl FromNetwork for Refused {
+    fn from_network(argument: &Argument<'_>) -> Result<Self, Error> {
+        Err(argument.refuse("the argument's own refusal"))
+    }
+}
+
+#[netns_test(nodes = 1)]
+#[should_panic]
+#[ignore = "fails on purpose"]
+async fn argument_is_refused(_refused: Refused) {
+    panic!("the body must not run")
+}
+
 #[test]
 fn should_panic_wants_the_tests_own_panic() {
     rerun("does_not_panic").run().failed_with(&["did not panic as expected"]);
@@ -292,6 +385,7 @@ fn should_panic_wants_the_tests_own_panic() {
     rerun("times_out").run().failed_with(&["timed out after 500ms"]);
     rerun("somebody_else_panics").run().failed_with(&["did not panic as expected", "not the test"]);
     rerun("returns_an_error").run().failed_with(&["did not panic as expected", "not a panic"]);
+    rerun("argument_is_refused").run().failed_with(&["the argument's own refusal"]);
     let refused = rerun("does_not_panic").in_shell("ulimit -n 30; exec \"$@\"").run();
     refused.failed_with(&["cannot run here"]);
 }

@@ -117,7 +117,7 @@ impl Drop for File {
 fn files_are_as_readable_as_before() {
     let file = File::new("mode-000");
     assert_eq!(fs::metadata(&file.0).unwrap().uid().to_string(), status("Uid").split('\t').next().unwrap());
-    fs::set_permissions(&file.0, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&file.0, fs::Permissions::from_mode(0o000)).unwrap();
     let read = fs::read_to_string(&file.0);
     // CAP_DAC_OVERRIDE is what root reads by.
     let overrides = u64::from_str_radix(&status("CapEff"), 16).unwrap() & (1 << 1) != 0;

@@ -1,6 +1,8 @@
 //! Promise 9: where the system refuses, the test fails with one message that names the cause and the command that mends
 //! it. And promise 10: it never pretends.
 
+use std::path::PathBuf;
+
 use netns_test::{Node, netns_test};
 use netns_test_tests::{Rerun, is_root, rerun};
 
@@ -47,27 +49,51 @@ fn no_user_namespace_left() {
 
 #[test]
 fn no_network_namespace_left() {
-    let cause = "the limit of network namespaces is exhausted (user.max_net_namespaces is 2)";
-    let rerun = rerun("two_nodes").in_shell(&with_net_namespaces(2));
-    says_what_to_do(rerun, cause, "sysctl -w user.max_net_namespaces=");
+    for count in [0, 2] {
+        let cause = format!("the limit of network namespaces is exhausted (user.max_net_namespaces is {count})");
+        let rerun = rerun("two_nodes").in_shell(&with_net_namespaces(count));
+        says_what_to_do(rerun, &cause, "sysctl -w user.max_net_namespaces=");
+    }
+}
+
+/// A script that runs its arguments under a filter as Docker's default profile has it.
+///
+/// The filter is installed by a program of its own, copied to where everybody can read it.
+struct Filter(PathBuf);
+
+impl Filter {
+    fn new(name: &str) -> Self {
+        let place = std::env::temp_dir().join(format!("netns-test-filter-{name}-{}", std::process::id()));
+        std::fs::copy(env!("CARGO_BIN_EXE_without-unshare"), &place).expect("the filter can be copied");
+        Self(place)
+    }
+
+    fn script(&self) -> String {
+        format!("exec {} \"$@\"", self.0.display())
+    }
+}
+
+impl Drop for Filter {
+    fn drop(&mut self) {
+        // What stays lies in the directory of temporary files.
+        let _kept = std::fs::remove_file(&self.0);
+    }
 }
 
 #[test]
 fn seccomp_forbids_user_namespaces() {
-    let filter = env!("CARGO_BIN_EXE_without-unshare");
-    // As Docker's default profile does. The filter is installed by a program of its own, readable for everybody.
-    let place = std::env::temp_dir().join(format!("netns-test-filter-{}", std::process::id()));
-    std::fs::copy(filter, &place).expect("the filter can be copied");
-    let script = format!("exec {} \"$@\"", place.display());
-    let outcome = rerun("two_nodes").in_shell(&script).as_ordinary_user().run();
-    std::fs::remove_file(&place).expect("it is ours");
-    outcome.failed_with(&["a seccomp filter forbids user namespaces", "to mend it: ", "--privileged"]);
+    let filter = Filter::new("fails");
+    let rerun = rerun("two_nodes").in_shell(&filter.script());
+    says_what_to_do(rerun, "a seccomp filter forbids user namespaces", "--privileged");
 }
 
 #[test]
 fn no_file_descriptor_left() {
-    let rerun = rerun("two_nodes").in_shell("ulimit -n 32; exec \"$@\"");
-    says_what_to_do(rerun, "too few files: this test needs 40 file descriptors, the limit is 32", "`ulimit -n 4096`");
+    for limit in [24, 32] {
+        let rerun = rerun("two_nodes").in_shell(&format!("ulimit -n {limit}; exec \"$@\""));
+        let cause = format!("too few files: this test needs 40 file descriptors, the limit is {limit}");
+        says_what_to_do(rerun, &cause, "`ulimit -n 4096`");
+    }
 }
 
 #[test]
@@ -86,7 +112,9 @@ fn a_requirement_that_is_not_met() {
 #[test]
 fn a_list_needs_nothing() {
     let list = || Rerun::with(&["--list", "--ignored"]).as_ordinary_user();
-    let scripts = [NO_USER_NAMESPACES, &with_net_namespaces(0), "ulimit -n 32; exec \"$@\"", "exec \"$@\""];
+    let filter = Filter::new("lists");
+    let (filtered, net_namespaces) = (filter.script(), with_net_namespaces(0));
+    let scripts = [NO_USER_NAMESPACES, &net_namespaces, &filtered, "ulimit -n 24; exec \"$@\"", "exec \"$@\""];
     for script in scripts {
         let outcome = list().in_shell(script).run();
         assert!(outcome.status.success(), "{outcome}");
