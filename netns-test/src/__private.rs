@@ -140,14 +140,20 @@ where
     B::Output: Termination,
 {
     // Reported on this thread: what the body returns need not be `Send`.
-    run_erased_async(test, Box::new(|arguments| {
-        let body = body(arguments)?;
-        Ok(Box::pin(async { body.await.report() }))
-    }));
+    run_erased_async(
+        test,
+        Box::new(|arguments| {
+            let body = body(arguments)?;
+            Ok(Box::pin(async { body.await.report() }))
+        }),
+    );
 }
 
 fn run_erased_async(test: &'static TestCase, body: Erased<Started>) {
-    harness::run(test, Box::new(move |network, stop| in_place(test, network, || block_on(test, network, stop, body))?));
+    harness::run(
+        test,
+        Box::new(move |network, stop| in_place(test, network, || block_on(test, network, stop, body))?),
+    );
 }
 
 /// Runs a test whose body is a plain function.
@@ -188,7 +194,8 @@ fn block_on(
         Some(name) => std::sync::Arc::clone(network.node(name)?.namespaces()),
         None => std::sync::Arc::clone(&network.0.body),
     };
-    let runtime = worker::runtime(test.runtime, network.0.short_name(), &namespaces).doing(|| "build the runtime of the body")?;
+    let runtime = worker::runtime(test.runtime, network.0.short_name(), &namespaces)
+        .doing(|| "build the runtime of the body")?;
     let local = LocalSet::new();
     let output = local.block_on(&runtime, async {
         let output = {

@@ -105,7 +105,9 @@ fn prepare() -> State {
     sys::env::remove_while_alone(&PROXIES);
     raise_open_files();
     grow_table_of_files();
-    if Sets::current().is_ok_and(|sets| sets.can(&NEEDED)) && matches!(sys::in_trial_child(use_it), Ok(Ok(()))) {
+    if Sets::current().is_ok_and(|sets| sets.can(&NEEDED))
+        && matches!(sys::in_trial_child(use_it), Ok(Ok(())))
+    {
         return State::Privileged;
     }
     if std::env::var_os("NETNS_TEST_USERNS").is_some_and(|value| value == "0") {
@@ -143,7 +145,9 @@ fn enter_user_namespace() -> Result<(), Refused> {
 
 fn clear_effective() -> Result<(), Refused> {
     let clear = || Sets { effective: 0, inheritable: 0, ..Sets::current()? }.apply();
-    clear().map_err(|error: std::io::Error| Step::Clear.refused(Errno::from_raw(error.raw_os_error().unwrap_or(0))))
+    clear().map_err(|error: std::io::Error| {
+        Step::Clear.refused(Errno::from_raw(error.raw_os_error().unwrap_or(0)))
+    })
 }
 
 /// Writes a short text in one write(2), as the files of user namespaces demand.

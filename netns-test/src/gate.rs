@@ -31,7 +31,8 @@ impl Gate {
 
     fn take(&'static self, wanted: usize) -> Share {
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut free = self.changed.wait_while(free, |free| *free < wanted).unwrap_or_else(PoisonError::into_inner);
+        let mut free =
+            self.changed.wait_while(free, |free| *free < wanted).unwrap_or_else(PoisonError::into_inner);
         *free -= wanted;
         Share { gate: self, taken: wanted }
     }

@@ -85,7 +85,8 @@ fn fail() -> ! {
 }
 
 fn live(test: &'static TestCase, body: Body) -> Verdict {
-    let topology = Topology::new(test.nodes.iter().map(ToString::to_string).collect(), test.shape, test.family);
+    let topology =
+        Topology::new(test.nodes.iter().map(ToString::to_string).collect(), test.shape, test.family);
     if let Err(problems) = topology.check() {
         let texts: Vec<&str> = problems.iter().map(|problem| problem.message.as_str()).collect();
         return Verdict::Fail(format!("the topology cannot be built: {}", texts.join("; ")));
@@ -120,7 +121,9 @@ fn live(test: &'static TestCase, body: Body) -> Verdict {
     };
     let (net, ending, leftovers) = match started {
         Ok(_detached) => wait(&progress, &stop, &claimed),
-        Err(error) => (None, Ending::Failed(Error::new("start the thread of the test", error)), Ok(Vec::new())),
+        Err(error) => {
+            (None, Ending::Failed(Error::new("start the thread of the test", error)), Ok(Vec::new()))
+        }
     };
     let verdict = verdict(test, net.as_deref(), ending, leftovers);
     if let Some(net) = net {
@@ -164,7 +167,8 @@ fn body_thread(
         return None;
     }
     let _waiting = tell.send(Progress::BodyEnded);
-    let leftovers = net.body.settle().doing(|| "return to the body's namespaces").and_then(|()| tear_down(&net));
+    let leftovers =
+        net.body.settle().doing(|| "return to the body's namespaces").and_then(|()| tear_down(&net));
     Some((ending, leftovers))
 }
 
@@ -212,7 +216,8 @@ fn time_out(net: &Arc<Net>, stop: &Stop) -> Result<Vec<Leftover>, Error> {
         // The receiver waits for this.
         let _waiting = tell.send(settled.and_then(|()| tear_down(&inside)));
     })?;
-    told.recv().unwrap_or_else(|_| Err(Error::because("tear down the network", "the thread that does it panicked")))
+    told.recv()
+        .unwrap_or_else(|_| Err(Error::because("tear down the network", "the thread that does it panicked")))
 }
 
 fn verdict(
@@ -254,12 +259,17 @@ fn verdict(
         )),
     }
     let uncaught = net.map(|net| net.witness.uncaught()).unwrap_or_default();
-    texts.extend(uncaught.iter().filter(|(index, _)| Some(*index) != own).map(|(_, record)| describe(record)));
+    texts
+        .extend(uncaught.iter().filter(|(index, _)| Some(*index) != own).map(|(_, record)| describe(record)));
     let failed = !texts.is_empty() || payload.is_some();
     match leftovers {
         Ok(threads) if failed && !threads.is_empty() => {
             let names: Vec<String> = threads.iter().map(Leftover::to_string).collect();
-            texts.push(format!("{} left behind: {}", plural(threads.len(), "thread was", "threads were"), names.join(", ")));
+            texts.push(format!(
+                "{} left behind: {}",
+                plural(threads.len(), "thread was", "threads were"),
+                names.join(", ")
+            ));
         }
         Ok(_) => {}
         Err(error) => texts.push(error.to_string()),
@@ -300,7 +310,9 @@ fn refuse(test: &TestCase, cause: &str) {
 
 /// What the test requires and the process is not, with the mending.
 fn unmet(test: &TestCase) -> Option<String> {
-    let is_root = || matches!(bootstrap::state(), Some(bootstrap::State::Privileged)) && nix::unistd::geteuid().is_root();
+    let is_root = || {
+        matches!(bootstrap::state(), Some(bootstrap::State::Privileged)) && nix::unistd::geteuid().is_root()
+    };
     test.require.iter().find_map(|requirement| match requirement {
         Require::Root if !is_root() => Some(
             "the test requires root (`require = [root]`)\n\
@@ -394,7 +406,9 @@ fn counter(text: &str, name: &str) -> u64 {
         let position = names.iter().position(|&word| word == name);
         match (&words[..], position) {
             ([first, value], _) if *first == name => return value.parse().unwrap_or(0),
-            (_, Some(position)) => return words.get(position).and_then(|value| value.parse().ok()).unwrap_or(0),
+            (_, Some(position)) => {
+                return words.get(position).and_then(|value| value.parse().ok()).unwrap_or(0);
+            }
             _ => names = words,
         }
     }
@@ -407,7 +421,10 @@ mod tests {
 
     #[test]
     fn counters_are_read_from_both_forms() {
-        assert_eq!(counter("Ip: InReceives OutNoRoutes\nIp: 12 3\nIcmp: InMsgs\nIcmp: 0\n", "OutNoRoutes"), 3);
+        assert_eq!(
+            counter("Ip: InReceives OutNoRoutes\nIp: 12 3\nIcmp: InMsgs\nIcmp: 0\n", "OutNoRoutes"),
+            3
+        );
         assert_eq!(counter("Ip6InReceives 4\nIp6OutNoRoutes 5\n", "Ip6OutNoRoutes"), 5);
         assert_eq!(counter("", "OutNoRoutes"), 0);
     }

@@ -81,8 +81,9 @@ impl FromNetwork for Node {
 impl<const N: usize> FromNetwork for [Node; N] {
     /// The nodes `name-0` to `name-(N-1)`.
     fn from_network(argument: &Argument<'_>) -> Result<Self, Error> {
-        let nodes: Vec<Node> =
-            (0..N).map(|index| argument.node(&format!("{}-{index}", argument.name()))).collect::<Result<_, _>>()?;
+        let nodes: Vec<Node> = (0..N)
+            .map(|index| argument.node(&format!("{}-{index}", argument.name())))
+            .collect::<Result<_, _>>()?;
         nodes.try_into().map_err(|_| Error::because("make an array of nodes", "the length differs"))
     }
 }

@@ -89,7 +89,10 @@ impl JoinError {
             Some(payload) => {
                 let text = payload.downcast_ref::<&'static str>().copied();
                 let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-                text.map_or_else(|| "the work panicked".to_owned(), |text| format!("the work panicked: {text}"))
+                text.map_or_else(
+                    || "the work panicked".to_owned(),
+                    |text| format!("the work panicked: {text}"),
+                )
             }
         }
     }
@@ -154,7 +157,10 @@ pub(crate) fn dispatch() -> Option<Dispatch> {
 }
 
 /// A future that runs under a subscriber.
-pub(crate) fn dispatched<F: Future>(dispatch: Option<Dispatch>, future: F) -> impl Future<Output = F::Output> {
+pub(crate) fn dispatched<F: Future>(
+    dispatch: Option<Dispatch>,
+    future: F,
+) -> impl Future<Output = F::Output> {
     let mut future = Box::pin(future);
     std::future::poll_fn(move |context| match &dispatch {
         Some(dispatch) => tracing_core::dispatcher::with_default(dispatch, || future.as_mut().poll(context)),

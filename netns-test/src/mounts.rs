@@ -81,7 +81,10 @@ pub(crate) fn base() -> Result<&'static Base, Error> {
     });
     made.as_ref().map_err(|(text, errno)| match errno {
         0 => Error::because("prepare the mounts of the tests", text.clone()),
-        _ => Error::new(format!("prepare the mounts of the tests ({text})"), io::Error::from_raw_os_error(*errno)),
+        _ => Error::new(
+            format!("prepare the mounts of the tests ({text})"),
+            io::Error::from_raw_os_error(*errno),
+        ),
     })
 }
 
@@ -91,12 +94,20 @@ impl Base {
         mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
             .doing(|| "make the mounts of the new namespace private")?;
         let below_sys = below_sys().doing(|| "read /proc/thread-self/mountinfo")?;
-        mount(Some("netns-test"), SCRATCH, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some("mode=755"))
-            .doing(|| format!("mount a tmpfs on `{SCRATCH}`"))?;
+        mount(
+            Some("netns-test"),
+            SCRATCH,
+            Some("tmpfs"),
+            MsFlags::MS_NOSUID | MsFlags::MS_NODEV,
+            Some("mode=755"),
+        )
+        .doing(|| format!("mount a tmpfs on `{SCRATCH}`"))?;
         let scratch = open(SCRATCH, OFlag::O_DIRECTORY | OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
             .doing(|| format!("open `{SCRATCH}`"))?;
         let base = Self {
-            mount: fs::File::open("/proc/thread-self/ns/mnt").doing(|| "open the new mount namespace")?.into(),
+            mount: fs::File::open("/proc/thread-self/ns/mnt")
+                .doing(|| "open the new mount namespace")?
+                .into(),
             scratch,
             below_sys,
         };
@@ -149,7 +160,8 @@ impl Base {
 
     /// Moves the calling thread into the base; its working directory becomes the root directory.
     pub(crate) fn settle(&self) -> Result<(), Error> {
-        setns(self.mount.as_fd(), CloneFlags::CLONE_NEWNS).doing(|| "enter the mount namespace that tests start from")
+        setns(self.mount.as_fd(), CloneFlags::CLONE_NEWNS)
+            .doing(|| "enter the mount namespace that tests start from")
     }
 
     /// Gives the calling thread's mount namespace, a fresh copy of the base, this /etc/hosts.
@@ -168,17 +180,25 @@ impl Base {
             .below_sys
             .iter()
             .map(|path| {
-                let directory = open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+                let directory =
+                    open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
                 Ok((path, directory))
             })
             .collect::<nix::Result<Vec<_>>>()
             .doing(|| "open the mounts below `/sys`")?;
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-        mount(Some("sysfs"), "/sys", Some("sysfs"), flags, None::<&str>).doing(|| "mount a sysfs of its own on `/sys`")?;
+        mount(Some("sysfs"), "/sys", Some("sysfs"), flags, None::<&str>)
+            .doing(|| "mount a sysfs of its own on `/sys`")?;
         for (path, directory) in kept {
             let source = format!("/proc/thread-self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&directory));
-            mount(Some(source.as_str()), path, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)
-                .doing(|| format!("put `{}` back", path.display()))?;
+            mount(
+                Some(source.as_str()),
+                path,
+                None::<&str>,
+                MsFlags::MS_BIND | MsFlags::MS_REC,
+                None::<&str>,
+            )
+            .doing(|| format!("put `{}` back", path.display()))?;
         }
         Ok(())
     }
@@ -233,7 +253,8 @@ mod tests {
 
     #[test]
     fn hosts_come_from_files_then_dns_and_the_rest_stays() {
-        let text = name_services("passwd: files systemd\nhosts: mymachines resolve [!UNAVAIL=return] files\n");
+        let text =
+            name_services("passwd: files systemd\nhosts: mymachines resolve [!UNAVAIL=return] files\n");
         assert_eq!(text, "passwd: files systemd\nhosts: files dns\n");
     }
 }

@@ -22,7 +22,8 @@ pub(crate) struct Namespaces {
 }
 
 /// What all three are made with.
-const ALL: CloneFlags = CloneFlags::CLONE_NEWNET.union(CloneFlags::CLONE_NEWNS).union(CloneFlags::CLONE_NEWUTS);
+const ALL: CloneFlags =
+    CloneFlags::CLONE_NEWNET.union(CloneFlags::CLONE_NEWNS).union(CloneFlags::CLONE_NEWUTS);
 
 impl Namespaces {
     /// Moves the calling thread into new namespaces, the mounts copied from where it stands.
@@ -164,7 +165,8 @@ impl Back {
 impl Drop for Entered {
     fn drop(&mut self) {
         if let Some(Err(error)) = self.back.take().map(|back| back.go()) {
-            let text = format!("netns-test: failed to return a thread to its own namespaces, aborting: {error}\n");
+            let text =
+                format!("netns-test: failed to return a thread to its own namespaces, aborting: {error}\n");
             sys::process::write_raw(2, text.as_bytes());
             std::process::abort();
         }

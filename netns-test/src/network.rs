@@ -1,10 +1,10 @@
 //! The network of a running test, as a whole.
 
+use std::fmt;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
-use std::fmt;
-use std::os::fd::OwnedFd;
 
 use crate::__private::Runtime;
 use crate::error::Error;
@@ -13,6 +13,7 @@ use crate::node::{Node, NodeState};
 use crate::panics::{AllowPanics, Witness};
 use crate::plan::Plan;
 use crate::registry;
+use crate::teardown::Reaped;
 
 /// All that belongs to one running test.
 pub(crate) struct Net {
@@ -26,6 +27,8 @@ pub(crate) struct Net {
     pub(crate) nodes: Vec<Arc<NodeState>>,
     pub(crate) clock: Clock,
     pub(crate) witness: Witness,
+    /// What the process's children had used when the network was made.
+    pub(crate) reaped: Reaped,
     pub(crate) ended: AtomicBool,
 }
 

@@ -157,7 +157,10 @@ pub(crate) struct Watched<F> {
 
 impl<F: Future> Watched<F> {
     pub(crate) fn new(future: F) -> Self {
-        Self { future: Box::pin(future), waker: Arc::new(Observer { next: Mutex::new(Waker::noop().clone()) }) }
+        Self {
+            future: Box::pin(future),
+            waker: Arc::new(Observer { next: Mutex::new(Waker::noop().clone()) }),
+        }
     }
 }
 
@@ -327,8 +330,16 @@ mod tests {
 
     #[test]
     fn a_panic_in_a_task_ends_it() {
-        assert!(!is_caught(["std::panicking::panic_with_hook", "user::work", "tokio::runtime::task::core::Core<T,S>::poll",
-            "std::panicking::catch_unwind", "tokio::runtime::task::harness::poll_future"].into_iter()));
+        assert!(!is_caught(
+            [
+                "std::panicking::panic_with_hook",
+                "user::work",
+                "tokio::runtime::task::core::Core<T,S>::poll",
+                "std::panicking::catch_unwind",
+                "tokio::runtime::task::harness::poll_future"
+            ]
+            .into_iter()
+        ));
     }
 
     #[test]
@@ -338,13 +349,29 @@ mod tests {
 
     #[test]
     fn a_panic_below_a_catch_of_the_users_is_caught() {
-        assert!(is_caught(["user::work", "std::panicking::try::do_call", "__rust_try", "std::panic::catch_unwind",
-            "user::handler", "tokio::runtime::task::core::Core<T,S>::poll"].into_iter()));
+        assert!(is_caught(
+            [
+                "user::work",
+                "std::panicking::try::do_call",
+                "__rust_try",
+                "std::panic::catch_unwind",
+                "user::handler",
+                "tokio::runtime::task::core::Core<T,S>::poll"
+            ]
+            .into_iter()
+        ));
     }
 
     #[test]
     fn a_panic_that_ends_a_thread_is_not_caught() {
-        assert!(!is_caught(["user::work", "std::sys::backtrace::__rust_begin_short_backtrace", "std::panicking::try",
-            "std::thread::Builder::spawn_unchecked_"].into_iter()));
+        assert!(!is_caught(
+            [
+                "user::work",
+                "std::sys::backtrace::__rust_begin_short_backtrace",
+                "std::panicking::try",
+                "std::thread::Builder::spawn_unchecked_"
+            ]
+            .into_iter()
+        ));
     }
 }

@@ -124,12 +124,18 @@ fn link_addresses(number: usize, side: u8, family: Family) -> Vec<(IpAddr, u8)> 
 
 pub(crate) fn plan(topology: &Topology) -> Plan {
     let family = topology.family;
-    let mut nodes: Vec<NodePlan> =
-        topology.nodes.iter().enumerate().map(|(index, name)| NodePlan::new(index + 1, name, family)).collect();
+    let mut nodes: Vec<NodePlan> = topology
+        .nodes
+        .iter()
+        .enumerate()
+        .map(|(index, name)| NodePlan::new(index + 1, name, family))
+        .collect();
     let wiring = match topology.shape {
         _ if nodes.is_empty() => Wiring::Nothing,
         Shape::Star => star(&mut nodes),
-        Shape::Line => routed(&mut nodes, family, (1..topology.nodes.len()).map(|right| (right - 1, right)).collect()),
+        Shape::Line => {
+            routed(&mut nodes, family, (1..topology.nodes.len()).map(|right| (right - 1, right)).collect())
+        }
         Shape::Ring => {
             let count = topology.nodes.len();
             routed(&mut nodes, family, (0..count).map(|left| (left, (left + 1) % count)).collect())
@@ -184,7 +190,8 @@ fn routed(nodes: &mut [NodePlan], family: Family, links: Vec<(usize, usize)>) ->
         node.loopback = v4.into_iter().chain(v6).collect();
         node.forwards = neighbours[index].len() > 1;
     }
-    let own: Vec<(Option<Ipv4Addr>, Option<Ipv6Addr>)> = nodes.iter().map(|node| (node.ip4, node.ip6)).collect();
+    let own: Vec<(Option<Ipv4Addr>, Option<Ipv6Addr>)> =
+        nodes.iter().map(|node| (node.ip4, node.ip6)).collect();
     for (index, node) in nodes.iter_mut().enumerate() {
         for (target, hop) in first_hops(index, &neighbours).into_iter().enumerate() {
             let Some(hop) = hop else { continue };
@@ -312,7 +319,8 @@ mod tests {
 
     #[test]
     fn no_address_and_no_mac_stands_twice() {
-        for (count, shape) in [(300, Shape::Star), (300, Shape::Line), (64, Shape::Mesh), (200, Shape::Ring)] {
+        for (count, shape) in [(300, Shape::Star), (300, Shape::Line), (64, Shape::Mesh), (200, Shape::Ring)]
+        {
             let plan = planned(count, shape, Family::Dual);
             let mut seen = std::collections::HashSet::new();
             for node in &plan.nodes {

@@ -49,9 +49,9 @@ impl Machine {
             max_net_namespaces: number("/proc/sys/user/max_net_namespaces"),
             unprivileged_userns_clone: number("/proc/sys/kernel/unprivileged_userns_clone"),
             apparmor_restricts: number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
-            seccomp_filter: status.lines().any(|line| {
-                line.strip_prefix("Seccomp:").is_some_and(|mode| mode.trim() == "2")
-            }),
+            seccomp_filter: status
+                .lines()
+                .any(|line| line.strip_prefix("Seccomp:").is_some_and(|mode| mode.trim() == "2")),
             threads: crate::sys::env::threads(),
             // Readable as root only; where it cannot be told, it is not claimed.
             chrooted: matches!((ids("/"), ids("/proc/1/root/.")), (Ok(own), Ok(init)) if own != init),
@@ -77,30 +77,40 @@ fn explain(refused: Refused, machine: &Machine) -> String {
 fn cause(step: Step, errno: Errno, machine: &Machine) -> (String, String) {
     let seccomp = || {
         (
-            "a seccomp filter forbids user namespaces (Docker's and Podman's default profile does)".to_owned(),
+            "a seccomp filter forbids user namespaces (Docker's and Podman's default profile does)"
+                .to_owned(),
             "start the container with `--privileged`, or with `--security-opt seccomp=unconfined \
              --security-opt apparmor=unconfined`"
                 .to_owned(),
         )
     };
     match (step, errno) {
-        (_, Errno::ENOSYS | Errno::EINVAL) | (Step::Unshare, Errno::EPERM) if !machine.has_user_namespaces => (
-            "the kernel has no user namespaces".to_owned(),
-            format!("boot a kernel with CONFIG_USER_NS=y, {SEE_ROOT}"),
-        ),
+        (_, Errno::ENOSYS | Errno::EINVAL) | (Step::Unshare, Errno::EPERM)
+            if !machine.has_user_namespaces =>
+        {
+            (
+                "the kernel has no user namespaces".to_owned(),
+                format!("boot a kernel with CONFIG_USER_NS=y, {SEE_ROOT}"),
+            )
+        }
         (Step::Unshare, Errno::EINVAL) if machine.threads != Some(1) || errno == Errno::EINVAL => (
-            "a thread was already running before `main`, so the process can no longer enter a user namespace".to_owned(),
-            format!("start no threads in constructors (`#[ctor]`, LD_PRELOAD libraries, sanitizers, profilers), {SEE_ROOT}"),
+            "a thread was already running before `main`, so the process can no longer enter a user namespace"
+                .to_owned(),
+            format!(
+                "start no threads in constructors (`#[ctor]`, LD_PRELOAD libraries, sanitizers, profilers), {SEE_ROOT}"
+            ),
         ),
         (_, Errno::ENOSPC | Errno::EUSERS) => {
-            let limit = machine.max_user_namespaces.map_or_else(|| "unknown".to_owned(), |limit| limit.to_string());
+            let limit =
+                machine.max_user_namespaces.map_or_else(|| "unknown".to_owned(), |limit| limit.to_string());
             (
                 format!("the limit of user namespaces is exhausted (user.max_user_namespaces is {limit})"),
                 format!("`sudo sysctl -w user.max_user_namespaces=15000`, {SEE_ROOT}"),
             )
         }
         (Step::Unshare | Step::Trial, Errno::EPERM) if machine.unprivileged_userns_clone == Some(0) => (
-            "the kernel refuses user namespaces to ordinary users (kernel.unprivileged_userns_clone is 0)".to_owned(),
+            "the kernel refuses user namespaces to ordinary users (kernel.unprivileged_userns_clone is 0)"
+                .to_owned(),
             format!("`sudo sysctl -w kernel.unprivileged_userns_clone=1`, {SEE_ROOT}"),
         ),
         (_, Errno::EPERM | Errno::EACCES) if machine.apparmor_restricts == Some(1) => (
@@ -110,14 +120,19 @@ fn cause(step: Step, errno: Errno, machine: &Machine) -> (String, String) {
                  an AppArmor profile with `userns,` for the test binaries, {SEE_ROOT}"
             ),
         ),
-        (Step::Unshare | Step::Trial, Errno::EPERM | Errno::ENOSYS | Errno::EACCES) if machine.seccomp_filter => seccomp(),
+        (Step::Unshare | Step::Trial, Errno::EPERM | Errno::ENOSYS | Errno::EACCES)
+            if machine.seccomp_filter =>
+        {
+            seccomp()
+        }
         (Step::Unshare, Errno::EPERM) if machine.chrooted => (
             "the process is in a chroot(2), where the kernel refuses user namespaces".to_owned(),
             "use pivot_root(2) or a container instead of the chroot".to_owned(),
         ),
-        (_, Errno::EMFILE | Errno::ENFILE) => {
-            ("the process has no file descriptor left".to_owned(), "raise the limit: `ulimit -n 4096`".to_owned())
-        }
+        (_, Errno::EMFILE | Errno::ENFILE) => (
+            "the process has no file descriptor left".to_owned(),
+            "raise the limit: `ulimit -n 4096`".to_owned(),
+        ),
         _ => (
             format!("the system refuses user namespaces: {}", errno.desc()),
             format!("look for a security module or container setting that forbids unshare(2), {SEE_ROOT}"),
@@ -130,14 +145,20 @@ pub(crate) fn advice(errno: Option<i32>, operation: &str) -> Option<String> {
     let machine = Machine::read();
     match Errno::from_raw(errno?) {
         Errno::ENOSPC if operation.contains("namespace") => {
-            let limit = machine.max_net_namespaces.map_or_else(|| "unknown".to_owned(), |limit| limit.to_string());
+            let limit =
+                machine.max_net_namespaces.map_or_else(|| "unknown".to_owned(), |limit| limit.to_string());
             Some(format!(
                 "the limit of network namespaces is exhausted (user.max_net_namespaces is {limit})\n\
                  to mend it: `sudo sysctl -w user.max_net_namespaces=15000`"
             ))
         }
-        Errno::EINVAL if operation.contains("namespace") && fs::symlink_metadata("/proc/self/ns/net").is_err() => {
-            Some("the kernel has no network namespaces\nto mend it: boot a kernel with CONFIG_NET_NS=y".to_owned())
+        Errno::EINVAL
+            if operation.contains("namespace") && fs::symlink_metadata("/proc/self/ns/net").is_err() =>
+        {
+            Some(
+                "the kernel has no network namespaces\nto mend it: boot a kernel with CONFIG_NET_NS=y"
+                    .to_owned(),
+            )
         }
         Errno::EOPNOTSUPP if operation.contains("create ") => {
             let kind = ["veth", "macvlan", "bridge"].into_iter().find(|kind| operation.contains(kind))?;
@@ -178,7 +199,10 @@ mod tests {
         ];
         for (index, text) in texts.iter().enumerate() {
             assert!(text.contains("to mend it: "), "{text}");
-            assert!(!texts[..index].iter().any(|earlier| earlier.lines().next() == text.lines().next()), "{text}");
+            assert!(
+                !texts[..index].iter().any(|earlier| earlier.lines().next() == text.lines().next()),
+                "{text}"
+            );
         }
         assert!(texts[1].contains("user.max_user_namespaces is 0"), "{}", texts[1]);
         assert!(texts[2].contains("sysctl -w kernel.unprivileged_userns_clone=1"), "{}", texts[2]);

@@ -134,7 +134,8 @@ impl Switch {
     fn make() -> Result<Self, Error> {
         let kind = SwitchKind::wanted()?;
         unshare(CloneFlags::CLONE_NEWNET).doing(|| "create the network namespace of the switch")?;
-        let net = fs::File::open("/proc/thread-self/ns/net").doing(|| "open the namespace of the switch")?.into();
+        let net =
+            fs::File::open("/proc/thread-self/ns/net").doing(|| "open the namespace of the switch")?.into();
         // The switch has no addresses, so that nothing but the nodes speaks on it.
         sysctl::apply(Family::V4, false)?;
         let socket = RouteSocket::open().doing(|| "open a netlink socket in the switch")?;
@@ -170,7 +171,9 @@ impl Switch {
         ports.chunks(64).try_for_each(|chunk| {
             let mut batch = Batch::new();
             for Port { end, name } in chunk {
-                batch.push(Request::macvlan(end, TRUNK[0]), move || format!("create macvlan {name} on the switch"));
+                batch.push(Request::macvlan(end, TRUNK[0]), move || {
+                    format!("create macvlan {name} on the switch")
+                });
             }
             self.socket.send(batch)
         })
@@ -182,8 +185,10 @@ impl Switch {
         for (number, Port { end, name }) in ports.iter().enumerate() {
             let (port, index) = (format!("port{number}"), FIRST_PORT + number as u32);
             let mut batch = Batch::new();
-            let request =
-                Request::veth(&LinkEnd { index, up: true, ..LinkEnd::new(&port) }, &LinkEnd { up: false, ..*end });
+            let request = Request::veth(
+                &LinkEnd { index, up: true, ..LinkEnd::new(&port) },
+                &LinkEnd { up: false, ..*end },
+            );
             batch.push(request, || format!("create veth `switch/{port}` – {name}"));
             let request = Request::set_controller(index, Some(BRIDGE));
             batch.push(request, || format!("make `{port}` a port of the bridge"));
@@ -250,7 +255,9 @@ fn wire(plan: &Plan, switch: Option<&Switch>, nodes: &[(Namespaces, RouteSocket)
 fn configuration<'a>(node: &'a NodePlan, second_ends: &[u32]) -> Batch<'a> {
     let mut batch = Batch::new();
     for &index in second_ends.iter().chain([&LOOPBACK]) {
-        batch.push(Request::set_up(index, true), move || format!("switch on interface {index} of `{}`", node.name));
+        batch.push(Request::set_up(index, true), move || {
+            format!("switch on interface {index} of `{}`", node.name)
+        });
     }
     for (link, name, ip, prefix_len) in addresses(node) {
         let address = Address::new(link, ip, prefix_len);
@@ -259,7 +266,9 @@ fn configuration<'a>(node: &'a NodePlan, second_ends: &[u32]) -> Batch<'a> {
     }
     for planned in &node.routes {
         let mut route = match planned.via {
-            Some(via) => Route::via(planned.destination, planned.prefix_len, via).with_link(planned.interface),
+            Some(via) => {
+                Route::via(planned.destination, planned.prefix_len, via).with_link(planned.interface)
+            }
             None => Route::on_link(planned.destination, planned.prefix_len, planned.interface),
         };
         if let Some(source) = planned.source {
@@ -305,7 +314,9 @@ fn await_readiness(
     };
     let asking = |name: &str| format!("ask for the state of `{name}`");
     if let Some(switch) = switch {
-        let idle = |links: Vec<Link>| links.iter().any(|link| link.index > LOOPBACK && link.up && !link.is_running());
+        let idle = |links: Vec<Link>| {
+            links.iter().any(|link| link.index > LOOPBACK && link.up && !link.is_running())
+        };
         while idle(switch.socket.links().doing(|| asking("switch"))?) {
             pause("switch")?;
         }
@@ -352,9 +363,11 @@ fn assemble(
         plan,
         clock: Clock { limit, started: OnceLock::new() },
         witness: Witness::default(),
+        reaped: Reaped::by_now(),
         ended: AtomicBool::new(false),
     });
-    let places = net.nodes.iter().map(|node| (Some(node.index()), &node.namespaces)).chain([(None, &net.body)]);
+    let places =
+        net.nodes.iter().map(|node| (Some(node.index()), &node.namespaces)).chain([(None, &net.body)]);
     for (node, namespaces) in places {
         registry::add(Place { net: Arc::downgrade(&net), node, namespaces: Arc::clone(namespaces) });
     }

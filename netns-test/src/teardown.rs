@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use std::{fs, io, thread};
 
+use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{Pid, gettid};
@@ -58,7 +59,8 @@ pub(crate) fn tear_down(net: &Arc<Net>) -> Result<Vec<Leftover>, Error> {
     // What still blocks is told by errors, and may panic over them.
     let _told = AllowPanics::new(Arc::clone(net));
     for namespaces in net.all_namespaces() {
-        let _inside = enter(namespaces, Depth::Network).doing(|| "enter a namespace of a test that has ended")?;
+        let _inside =
+            enter(namespaces, Depth::Network).doing(|| "enter a namespace of a test that has ended")?;
         if has_sockets().doing(|| "count the sockets of a test that has ended")? {
             let diag = DiagSocket::open().doing(|| "open a socket of sock_diag")?;
             diag.destroy_all().doing(|| "destroy the sockets of a test that has ended")?;
@@ -84,7 +86,9 @@ fn has_sockets() -> io::Result<bool> {
     let six = fs::read_to_string("/proc/thread-self/net/sockstat6").unwrap_or_default();
     Ok(four.lines().chain(six.lines()).any(|line| {
         line.split_once(": inuse ").is_some_and(|(protocol, counts)| {
-            (protocol.starts_with("TCP") || protocol.starts_with("UDP")) && !counts.starts_with("0 ") && counts != "0"
+            (protocol.starts_with("TCP") || protocol.starts_with("UDP"))
+                && !counts.starts_with("0 ")
+                && counts != "0"
         })
     }))
 }
@@ -94,9 +98,22 @@ fn forget_neighbours(socket: &RouteSocket) -> Result<(), Error> {
     Ok(socket.flush_neighbours()?)
 }
 
+/// What the children of this process that were waited for have used, in page faults: no child ends without one, so it
+/// tells whether one was reaped meanwhile, and may have left children of its own behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reaped(i64);
+
+impl Reaped {
+    pub(crate) fn by_now() -> Self {
+        // getrusage(2) cannot fail with these arguments.
+        Self(getrusage(UsageWho::RUSAGE_CHILDREN).map_or(0, |usage| usage.minor_page_faults()))
+    }
+}
+
 /// Kills the processes that are in a test's namespaces, whoever started them.
 fn kill_processes(net: &Net) -> Result<(), Error> {
-    if !sys::process::has_children() {
+    // A process that has no child and reaped none has started none.
+    if !sys::process::has_children() && Reaped::by_now() == net.reaped {
         return Ok(());
     }
     let started = Instant::now();

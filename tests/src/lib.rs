@@ -152,7 +152,8 @@ impl Running {
     /// Waits for its end.
     pub fn wait(mut self) -> Outcome {
         drop(self.child.stdin.take());
-        let (mut out, mut err) = (self.child.stdout.take().expect("piped"), self.child.stderr.take().expect("piped"));
+        let (mut out, mut err) =
+            (self.child.stdout.take().expect("piped"), self.child.stderr.take().expect("piped"));
         let reader = std::thread::spawn(move || io::read_to_string(&mut err));
         let stdout = io::read_to_string(&mut out).expect("its output is text");
         let stderr = reader.join().expect("the reader does not panic").expect("its output is text");
@@ -187,7 +188,10 @@ impl Outcome {
     /// Asserts that one test ran and passed.
     #[track_caller]
     pub fn passed(&self) {
-        assert!(self.status.success() && self.stdout.contains("1 passed; 0 failed"), "the test was to pass: {self}");
+        assert!(
+            self.status.success() && self.stdout.contains("1 passed; 0 failed"),
+            "the test was to pass: {self}"
+        );
     }
 
     /// Asserts that the output holds all of these.

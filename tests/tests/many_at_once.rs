@@ -47,7 +47,8 @@ fn all_of_256_tests_at_once_pass() {
 
 #[test]
 fn with_few_file_descriptors_they_wait_for_each_other() {
-    let rerun = Rerun::with(&["::", "--ignored", "--test-threads=256"]).in_shell("ulimit -n 512; exec \"$@\"");
+    let rerun =
+        Rerun::with(&["::", "--ignored", "--test-threads=256"]).in_shell("ulimit -n 512; exec \"$@\"");
     let outcome = rerun.run();
     assert!(outcome.status.success(), "{outcome}");
     outcome.says(&["256 passed; 0 failed"]);

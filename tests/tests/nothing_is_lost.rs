@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use netns_test::{Network, Node, netns_test};
+use netns_test::{Argument, Error, FromNetwork, Network, Node, netns_test};
 use netns_test_tests::rerun;
 
 // Tests that fail, each in its own way.
@@ -290,7 +290,9 @@ async fn output(a: Node, b: Node) {
     a.run(async || println!("said by a job")).await;
     b.spawn_thread("talker", || println!("said by a thread")).join().expect("it does not panic");
     b.run(async || {
-        tokio::task::spawn_blocking(|| println!("said by a blocking thread")).await.expect("it does not panic");
+        tokio::task::spawn_blocking(|| println!("said by a blocking thread"))
+            .await
+            .expect("it does not panic");
     })
     .await;
     panic!("shown with the rest");
@@ -367,7 +369,7 @@ struct Refused;
 
 impl FromNetwork for Refused {
     fn from_network(argument: &Argument<'_>) -> Result<Self, Error> {
-        Err(argument.refuse("the argument's own refusal"))
+        argument.node("nobody").map(|_node| Self)
     }
 }
 
@@ -385,7 +387,7 @@ fn should_panic_wants_the_tests_own_panic() {
     rerun("times_out").run().failed_with(&["timed out after 500ms"]);
     rerun("somebody_else_panics").run().failed_with(&["did not panic as expected", "not the test"]);
     rerun("returns_an_error").run().failed_with(&["did not panic as expected", "not a panic"]);
-    rerun("argument_is_refused").run().failed_with(&["the argument's own refusal"]);
+    rerun("argument_is_refused").run().failed_with(&["failed to find the node `nobody`"]);
     let refused = rerun("does_not_panic").in_shell("ulimit -n 30; exec \"$@\"").run();
     refused.failed_with(&["cannot run here"]);
 }

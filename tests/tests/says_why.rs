@@ -44,13 +44,18 @@ fn says_what_to_do(rerun: Rerun, cause: &str, command: &str) {
 #[test]
 fn no_user_namespace_left() {
     let cause = "the limit of user namespaces is exhausted (user.max_user_namespaces is 0)";
-    says_what_to_do(rerun("two_nodes").in_shell(NO_USER_NAMESPACES), cause, "sysctl -w user.max_user_namespaces=");
+    says_what_to_do(
+        rerun("two_nodes").in_shell(NO_USER_NAMESPACES),
+        cause,
+        "sysctl -w user.max_user_namespaces=",
+    );
 }
 
 #[test]
 fn no_network_namespace_left() {
     for count in [0, 2] {
-        let cause = format!("the limit of network namespaces is exhausted (user.max_net_namespaces is {count})");
+        let cause =
+            format!("the limit of network namespaces is exhausted (user.max_net_namespaces is {count})");
         let rerun = rerun("two_nodes").in_shell(&with_net_namespaces(count));
         says_what_to_do(rerun, &cause, "sysctl -w user.max_net_namespaces=");
     }
@@ -98,7 +103,11 @@ fn no_file_descriptor_left() {
 
 #[test]
 fn opted_out() {
-    says_what_to_do(rerun("two_nodes").env("NETNS_TEST_USERNS", "0"), "`NETNS_TEST_USERNS=0` is set", "unset");
+    says_what_to_do(
+        rerun("two_nodes").env("NETNS_TEST_USERNS", "0"),
+        "`NETNS_TEST_USERNS=0` is set",
+        "unset",
+    );
 }
 
 #[test]
@@ -114,7 +123,8 @@ fn a_list_needs_nothing() {
     let list = || Rerun::with(&["--list", "--ignored"]).as_ordinary_user();
     let filter = Filter::new("lists");
     let (filtered, net_namespaces) = (filter.script(), with_net_namespaces(0));
-    let scripts = [NO_USER_NAMESPACES, &net_namespaces, &filtered, "ulimit -n 24; exec \"$@\"", "exec \"$@\""];
+    let scripts =
+        [NO_USER_NAMESPACES, &net_namespaces, &filtered, "ulimit -n 24; exec \"$@\"", "exec \"$@\""];
     for script in scripts {
         let outcome = list().in_shell(script).run();
         assert!(outcome.status.success(), "{outcome}");
@@ -128,7 +138,10 @@ fn a_skip_is_asked_for_and_said_past_the_capture() {
     let skipped = rerun("two_nodes").in_shell(NO_USER_NAMESPACES).env("NETNS_TEST_UNSUPPORTED", "skip");
     let outcome = skipped.as_ordinary_user().run();
     outcome.passed();
-    assert!(outcome.stderr.contains("netns-test: skipped two_nodes: the limit of user namespaces"), "{outcome}");
+    assert!(
+        outcome.stderr.contains("netns-test: skipped two_nodes: the limit of user namespaces"),
+        "{outcome}"
+    );
 }
 
 #[test]

@@ -26,6 +26,9 @@ async fn one_node(_a: Node) {}
 #[test]
 fn a_thread_before_main_is_named_as_the_cause() {
     let outcome = rerun("one_node").env("NETNS_PROOF_THREAD", "1").as_ordinary_user().run();
-    outcome.failed_with(&["a thread was already running before `main`", "to mend it: start no threads in constructors"]);
+    outcome.failed_with(&[
+        "a thread was already running before `main`",
+        "to mend it: start no threads in constructors",
+    ]);
     rerun("one_node").as_ordinary_user().run().passed();
 }

@@ -364,7 +364,6 @@ impl Address {
             prefix_route: true,
         }
     }
-
 }
 
 impl Route {
@@ -407,7 +406,6 @@ impl Route {
     pub(crate) fn with_source(self, source: IpAddr) -> Self {
         Self { source: Some(source), ..self }
     }
-
 }
 
 fn link_message(index: u32) -> LinkMessage {

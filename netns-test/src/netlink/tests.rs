@@ -292,7 +292,11 @@ fn a_veth_joins_two_namespaces_and_is_seen_in_both() {
         let route = Route { metric: 9, ..route };
         batch.push(Request::add_route(&route), || "add route".to_owned());
         batch.push(Request::add_route(&Route::on_link(v4("224.0.0.0"), 4, 5)), || "add route".to_owned());
-        let refusing = Route { kind: RouteKind::Unreachable, link: None, ..Route::on_link(v6("2001:db8:dead::"), 48, 1) };
+        let refusing = Route {
+            kind: RouteKind::Unreachable,
+            link: None,
+            ..Route::on_link(v6("2001:db8:dead::"), 48, 1)
+        };
         batch.push(Request::add_route(&refusing), || "add route".to_owned());
         here.send(batch).unwrap();
 

@@ -46,7 +46,8 @@ impl Node {
             Some(link) => Ok(Interface { node: self.clone(), name: link.name.clone(), index: link.index }),
             None => {
                 let names: Vec<&str> = links.iter().map(|link| link.name.as_str()).collect();
-                let text = format!("`{}` has no interface `{name}`, only `{}`", self.name(), names.join("`, `"));
+                let text =
+                    format!("`{}` has no interface `{name}`, only `{}`", self.name(), names.join("`, `"));
                 Err(io::Error::new(io::ErrorKind::NotFound, text))
             }
         }
@@ -99,7 +100,9 @@ impl Interface {
             let found = || {
                 let mut routes = self.node.routes()?;
                 // The kernel puts back what it made itself: routes of addresses, local and multicast ones.
-                routes.retain(|route| route.link == Some(self.index) && route.protocol != RouteProtocol::Kernel);
+                routes.retain(|route| {
+                    route.link == Some(self.index) && route.protocol != RouteProtocol::Kernel
+                });
                 io::Result::Ok(Kept { index: self.index, addresses: self.addresses()?, routes })
             };
             let kept = found().map_err(|error| self.failed("keep the addresses and routes of", error))?;
@@ -176,7 +179,8 @@ impl Interface {
             batch.push(Request::add_address(address).or_replace(), describe);
         }
         for route in &kept.routes {
-            let describe = move || format!("put back route {}/{} of `{self}`", route.destination, route.prefix_len);
+            let describe =
+                move || format!("put back route {}/{} of `{self}`", route.destination, route.prefix_len);
             batch.push(Request::add_route(route).or_replace(), describe);
         }
         Ok(socket.send(batch)?)

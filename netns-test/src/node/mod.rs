@@ -24,8 +24,8 @@ use crate::netlink::{DiagSocket, RouteSocket};
 use crate::network::{Net, Network};
 use crate::panics::watched;
 use crate::plan::NodePlan;
-use crate::worker::{self, Worker};
 use crate::sysctl;
+use crate::worker::{self, Worker};
 
 /// One host of a test's network: a network stack, mounts and a host name of its own.
 ///
@@ -291,13 +291,17 @@ impl Node {
             // The node's own thread first: /proc/net of the node is its.
             self.worker()?;
             let (handle, tell) = job::handle();
-            worker::spawn_in(self.thread_name(&net, Some(name)), Arc::clone(&self.0.namespaces), move |settled| {
-                let output = watched(move || match settled {
-                    Ok(()) => work(),
-                    Err(error) => panic!("{error}"),
-                });
-                tell(output);
-            })?;
+            worker::spawn_in(
+                self.thread_name(&net, Some(name)),
+                Arc::clone(&self.0.namespaces),
+                move |settled| {
+                    let output = watched(move || match settled {
+                        Ok(()) => work(),
+                        Err(error) => panic!("{error}"),
+                    });
+                    tell(output);
+                },
+            )?;
             Ok(handle)
         });
         match started {
@@ -429,7 +433,8 @@ impl Node {
         if let Some(worker) = &*slot {
             return Ok(Arc::clone(worker));
         }
-        let started = Worker::start(self.thread_name(&net, None), net.flavor, Arc::clone(&self.0.namespaces))?;
+        let started =
+            Worker::start(self.thread_name(&net, None), net.flavor, Arc::clone(&self.0.namespaces))?;
         Ok(Arc::clone(slot.insert(Arc::new(started))))
     }
 
@@ -442,7 +447,8 @@ impl Node {
 /// Only what is below net is the node's own: the rest is the host's.
 fn network_setting(name: &str) -> io::Result<String> {
     let path = sysctl::path(name);
-    match (name.starts_with("net.") || name.starts_with("net/")) && !path.split('/').any(|part| part == "..") {
+    match (name.starts_with("net.") || name.starts_with("net/")) && !path.split('/').any(|part| part == "..")
+    {
         true => Ok(path),
         false => Err(io::Error::new(
             io::ErrorKind::InvalidInput,

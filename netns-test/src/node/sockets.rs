@@ -1,7 +1,9 @@
 //! Sockets that are born in a node and used anywhere.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs as _, UdpSocket};
+use std::net::{
+    IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs as _, UdpSocket,
+};
 
 use tokio::net::TcpSocket;
 
@@ -139,7 +141,8 @@ impl Node {
             Ok(addresses) => Ok(addresses),
             Err((name, port)) => {
                 // getaddrinfo(3) blocks, so it does on a thread of the node's.
-                let looked_up = self.run(async move || tokio::net::lookup_host((name, port)).await.map(Vec::from_iter));
+                let looked_up =
+                    self.run(async move || tokio::net::lookup_host((name, port)).await.map(Vec::from_iter));
                 looked_up.await
             }
         }

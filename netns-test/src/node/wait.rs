@@ -121,7 +121,10 @@ impl Node {
             false => Ok(()),
             true => {
                 let state = self.state().doing(|| self.waiting(what))?;
-                Err(Error::because(self.waiting(what), format!("the test's timeout is about to pass; there was\n{state}")))
+                Err(Error::because(
+                    self.waiting(what),
+                    format!("the test's timeout is about to pass; there was\n{state}"),
+                ))
             }
         }
     }

@@ -82,7 +82,8 @@ pub(crate) fn raise() -> io::Result<()> {
     Sets { effective: sets.permitted, inheritable: sets.permitted, ..sets }.apply()?;
     for capability in (0..64).filter(|bit| sets.permitted & (1 << bit) != 0) {
         // SAFETY: PR_CAP_AMBIENT takes three integers and touches no memory.
-        let result = unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE, capability, 0, 0) };
+        let result =
+            unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE, capability, 0, 0) };
         if result != 0 {
             return Err(io::Error::last_os_error());
         }

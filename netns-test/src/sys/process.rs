@@ -7,7 +7,11 @@ use nix::libc;
 /// Calls `handler` when the process ends by exit(3) or by returning from `main`, atexit(3).
 pub(crate) fn at_exit(handler: extern "C" fn()) -> io::Result<()> {
     // SAFETY: the handler is a plain function that lives as long as the program.
-    if unsafe { libc::atexit(handler) } == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::ENOMEM)) }
+    if unsafe { libc::atexit(handler) } == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::from_raw_os_error(libc::ENOMEM))
+    }
 }
 
 /// Ends the process at once, without further handlers, _exit(2).
@@ -45,7 +49,8 @@ pub(crate) fn make_idle(tid: i32) -> io::Result<()> {
     };
     // SAFETY: the parameters live on this stack; the kernel checks the thread id. The raw call, because musl's wrapper
     // always answers ENOSYS.
-    let result = unsafe { libc::syscall(libc::SYS_sched_setscheduler, tid, libc::SCHED_IDLE, &raw const parameters) };
+    let result =
+        unsafe { libc::syscall(libc::SYS_sched_setscheduler, tid, libc::SCHED_IDLE, &raw const parameters) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
@@ -53,7 +58,8 @@ pub(crate) fn make_idle(tid: i32) -> io::Result<()> {
 pub(crate) fn has_children() -> bool {
     let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
     // SAFETY: the kernel writes one siginfo_t; WNOWAIT leaves every child as it was.
-    let result =
-        unsafe { libc::waitid(libc::P_ALL, 0, info.as_mut_ptr(), libc::WEXITED | libc::WNOHANG | libc::WNOWAIT) };
+    let result = unsafe {
+        libc::waitid(libc::P_ALL, 0, info.as_mut_ptr(), libc::WEXITED | libc::WNOHANG | libc::WNOWAIT)
+    };
     result == 0
 }

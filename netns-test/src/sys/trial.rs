@@ -25,7 +25,9 @@ pub(crate) fn in_trial_child<T: Copy>(attempt: fn() -> T) -> io::Result<T> {
         });
         // SAFETY: the child makes system calls only, on a stack of its own; CLONE_VFORK keeps the parent, and with it
         // stack and closure, in place until the child has ended.
-        unsafe { clone(body, &mut stack, CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK, Some(libc::SIGCHLD)) }?
+        unsafe {
+            clone(body, &mut stack, CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK, Some(libc::SIGCHLD))
+        }?
     };
     loop {
         match waitpid(child, Some(WaitPidFlag::__WALL)) {
