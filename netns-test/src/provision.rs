@@ -24,6 +24,7 @@ use crate::node::NodeState;
 use crate::panics::Witness;
 use crate::plan::{End, NodePlan, Plan, Wiring};
 use crate::registry::{self, Place};
+use crate::teardown::Reaped;
 use crate::{gate, sysctl};
 
 /// The loopback interface has this index in every namespace (`LOOPBACK_IFINDEX` in the kernel).

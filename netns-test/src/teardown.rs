@@ -4,6 +4,7 @@
 //! socket, no neighbour) and then held, bounded, until the process ends.
 
 use std::collections::VecDeque;
+use std::ffi::c_long;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -101,7 +102,7 @@ fn forget_neighbours(socket: &RouteSocket) -> Result<(), Error> {
 /// What the children of this process that were waited for have used, in page faults: no child ends without one, so it
 /// tells whether one was reaped meanwhile, and may have left children of its own behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Reaped(i64);
+pub(crate) struct Reaped(c_long);
 
 impl Reaped {
     pub(crate) fn by_now() -> Self {
