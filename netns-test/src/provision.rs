@@ -335,6 +335,11 @@ fn await_readiness(
                 pause(&node.name)?;
             }
         }
+        // Link-local addresses come by themselves, tentative until a worker of the kernel has looked at them.
+        let settling = |addresses: Vec<Address>| addresses.iter().any(|address| address.tentative);
+        while plan.family.has_v6() && settling(socket.addresses().doing(|| asking(&node.name))?) {
+            pause(&node.name)?;
+        }
     }
     Ok(())
 }
