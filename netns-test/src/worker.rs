@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc as std_mpsc;
 use std::thread;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
@@ -172,7 +173,19 @@ pub(crate) async fn drain() {
     for _ in 0..3 {
         tokio::task::yield_now().await;
     }
+    // With several threads the task waits for one of them, which may take a while on a busy machine.
+    let metrics = tokio::runtime::Handle::current().metrics();
+    for _ in 0..DRAIN_ROUNDS {
+        if metrics.global_queue_depth() == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
+
+/// How many milliseconds tasks that are ready may take to have their turn. More are only needed where one keeps all
+/// threads of the runtime busy, and then it would be forever.
+const DRAIN_ROUNDS: u32 = 500;
 
 /// Starts a thread that is in `namespaces` from its first instruction of `work` on.
 pub(crate) fn spawn_in(

@@ -85,7 +85,12 @@ async fn panic_in_blocking_task_of_body(_a: Node) {
 #[ignore = "fails on purpose"]
 async fn panic_on_many_threads(a: Node) {
     a.run(async || {
-        tokio::spawn(async { panic!("lost on a worker") });
+        let (tell, told) = tokio::sync::oneshot::channel::<()>();
+        tokio::spawn(async move {
+            let _told_when_dropped = tell;
+            panic!("lost on a worker");
+        });
+        told.await.expect_err("the task drops it");
     })
     .await;
 }

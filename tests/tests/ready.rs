@@ -161,6 +161,29 @@ fn the_first_packet_may_be_multicast(nodes: [Node; 3]) {
     assert!(arrives(&v6, b"first"));
 }
 
+/// Link-local addresses come by themselves; they are there and past duplicate address detection, too.
+#[netns_test(nodes = 3)]
+fn link_local_addresses_are_ready(nodes: [Node; 3]) -> io::Result<()> {
+    for node in &nodes {
+        assert!(node.addresses()?.iter().all(|address| !address.tentative), "{:?}", node.addresses()?);
+    }
+    let link_local = |node: &Node| {
+        let addresses = node.interface("eth0")?.addresses()?;
+        let found = addresses.iter().find_map(|address| match address.ip {
+            IpAddr::V6(ip) if ip.is_unicast_link_local() => Some(SocketAddrV6::new(ip, 9, 0, address.link)),
+            _ => None,
+        });
+        io::Result::Ok(found.expect("a link-local address"))
+    };
+    let to = link_local(&nodes[2])?;
+    let receiver = nodes[2].blocking_bind_udp(to)?;
+    receiver.set_read_timeout(Some(LOST))?;
+    let sender = nodes[0].blocking_bind_udp(link_local(&nodes[0])?)?;
+    sender.send_to(b"first", to)?;
+    assert!(arrives(&receiver, b"first"));
+    Ok(())
+}
+
 /// What the long proof counts.
 static SENT: AtomicU32 = AtomicU32::new(0);
 static LOSSES: AtomicU32 = AtomicU32::new(0);
