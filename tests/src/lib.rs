@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 /// The documentation of the attribute, whose examples are compiled here, where rstest and test-log are at hand.
@@ -127,15 +127,25 @@ pub fn is_root() -> bool {
     own.is_ok_and(|uid| uid == 0) && mapped.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
+/// Copies a program that is to be run.
+///
+/// A process of its own does it: if this one held the copy open for writing while another of its threads starts a
+/// process, that process would hold it, too, and the kernel runs no program that somebody may still write (ETXTBSY,
+/// execve(2)).
+pub fn copy_program(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg(from).arg(to).status().expect("cp starts");
+    assert!(status.success(), "failed to copy `{}` to `{}`", from.display(), to.display());
+}
+
 /// A copy of a binary in a directory that everybody can read.
-fn readable_copy(binary: &PathBuf) -> PathBuf {
+fn readable_copy(binary: &Path) -> PathBuf {
     use std::sync::atomic::{AtomicU32, Ordering};
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let name = format!("netns-test-proof-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     let directory = std::env::temp_dir().join(name);
     fs::create_dir(&directory).expect("a directory for the copy");
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).expect("its mode");
-    fs::copy(binary, directory.join("test")).expect("the copy");
+    copy_program(binary, &directory.join("test"));
     fs::set_permissions(directory.join("test"), fs::Permissions::from_mode(0o755)).expect("its mode");
     directory
 }

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use netns_test::{Node, netns_test};
-use netns_test_tests::{Rerun, is_root, rerun};
+use netns_test_tests::{Rerun, copy_program, is_root, rerun};
 
 #[netns_test]
 #[ignore = "run by its proof"]
@@ -69,7 +69,7 @@ struct Filter(PathBuf);
 impl Filter {
     fn new(name: &str) -> Self {
         let place = std::env::temp_dir().join(format!("netns-test-filter-{name}-{}", std::process::id()));
-        std::fs::copy(env!("CARGO_BIN_EXE_without-unshare"), &place).expect("the filter can be copied");
+        copy_program(env!("CARGO_BIN_EXE_without-unshare").as_ref(), &place);
         Self(place)
     }
 
