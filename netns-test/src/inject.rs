@@ -63,6 +63,11 @@ impl<'a> Argument<'a> {
         self.network
     }
 
+    /// An error that says why this argument cannot be had: "failed to inject the argument `name`: {why}".
+    pub fn refuse(&self, why: impl Into<String>) -> Error {
+        Error::because(format!("inject the argument `{}`", self.name), why)
+    }
+
     /// The node of this name.
     ///
     /// # Errors

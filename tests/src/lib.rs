@@ -218,8 +218,3 @@ impl std::fmt::Display for Outcome {
         write!(f, "{}\n--- stdout\n{}\n--- stderr\n{}", self.status, self.stdout, self.stderr)
     }
 }
-
-/// The code of the attribute's documentation.
-#[cfg(doctest)]
-#[doc = include_str!("../../netns-test-macros/docs/attribute.md")]
-struct Attribute;
