@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Once, OnceLock};
 use std::time::{Duration, Instant};
 use std::{env, fs, panic, thread};
 
@@ -232,6 +232,9 @@ fn verdict(
     match ending {
         Ending::Ran(Err(caught)) => {
             own = caught.index();
+            if test.should_panic != ShouldPanic::No && net.is_some_and(|net| net.gave_up.load(Ordering::Acquire)) {
+                texts.push("the panic came from a wait that gave up, not from the test".to_owned());
+            }
             match (test.should_panic, caught.message()) {
                 (ShouldPanic::Yes, _) => {}
                 (ShouldPanic::With(expected), message) if message.contains(expected) => {}
@@ -345,6 +348,9 @@ fn is_debugged() -> bool {
     status.lines().filter_map(|line| line.strip_prefix("TracerPid:")).any(|tracer| tracer.trim() != "0")
 }
 
+/// The process that runs tests.
+static PROCESS: OnceLock<u32> = OnceLock::new();
+
 /// The tests that run right now: a process that exits meanwhile has been ended by one of them.
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 
@@ -359,6 +365,7 @@ impl Running {
                 fail();
             }
         });
+        PROCESS.get_or_init(std::process::id);
         RUNNING.fetch_add(1, Ordering::AcqRel);
         Self
     }
@@ -372,7 +379,8 @@ impl Drop for Running {
 
 /// A body that calls `exit(0)` would end the process as if all were well.
 extern "C" fn at_exit() {
-    if RUNNING.load(Ordering::Acquire) == 0 {
+    // A child of fork(2) inherits the handler, and may exit as it likes.
+    if RUNNING.load(Ordering::Acquire) == 0 || PROCESS.get() != Some(&std::process::id()) {
         return;
     }
     let net = registry::here().ok().flatten().and_then(|place| place.net.upgrade());

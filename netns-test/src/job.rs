@@ -129,7 +129,7 @@ where
     let (abort, aborted) = oneshot::channel();
     handle.abort = Some(abort);
     let work = async move || {
-        let mut watched = pin!(Watched::new(make()));
+        let mut watched = pin!(Watched::new(async move { make().await }));
         let mut aborted = pin!(aborted);
         let mut can_abort = true;
         let output = std::future::poll_fn(|context| {

@@ -130,7 +130,19 @@ thread_local! {
     /// The last panic of watched code on this thread.
     static LAST: RefCell<Option<RecordRef>> = const { RefCell::new(None) };
     /// The task that died last on this thread, until something else runs here.
-    static DIED: RefCell<Option<RecordRef>> = const { RefCell::new(None) };
+    static DIED: RefCell<Option<Died>> = const { RefCell::new(None) };
+}
+
+/// A task that died of a panic.
+struct Died {
+    record: RecordRef,
+    task: tokio::task::Id,
+    /// The runtime's live tasks then. The dead one counts until it has told whoever awaits it.
+    alive: Option<usize>,
+}
+
+fn alive_tasks() -> Option<usize> {
+    tokio::runtime::Handle::try_current().ok().map(|runtime| runtime.metrics().num_alive_tasks())
 }
 
 /// Runs `work`; a panic that comes through is uncaught until somebody is told.
@@ -199,12 +211,16 @@ impl Wake for Observer {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
+        // A worker's loop is a task itself, so there may be another task here, but not the dead one.
+        let is_past = |died: &Died| tokio::task::try_id() != Some(died.task);
         if !thread::panicking()
-            && tokio::task::try_id().is_none()
-            && let Some(record) = DIED.take()
+            && DIED.with_borrow(|died| died.as_ref().is_some_and(is_past))
+            && let Some(died) = DIED.take()
+            // Fewer or more: another task has ended or begun since, and this wake is that one's.
+            && died.alive == alive_tasks()
             && with_frames(|frames| frames.any(is_harness))
         {
-            record.set_uncaught(false);
+            died.record.set_uncaught(false);
         }
         let next = self.next().clone();
         next.wake();
@@ -265,8 +281,8 @@ impl Noted {
         } else if record.net.witness.records()[record.index].uncaught {
             if is_caught_by_user() {
                 record.set_uncaught(false);
-            } else if tokio::task::try_id().is_some() {
-                DIED.set(Some(record));
+            } else if let Some(task) = tokio::task::try_id() {
+                DIED.set(Some(Died { record, task, alive: alive_tasks() }));
             }
         }
     }

@@ -79,9 +79,7 @@ fn cause(step: Step, errno: Errno, machine: &Machine) -> (String, String) {
         (
             "a seccomp filter forbids user namespaces (Docker's and Podman's default profile does)"
                 .to_owned(),
-            "start the container with `--privileged`, or with `--security-opt seccomp=unconfined \
-             --security-opt apparmor=unconfined`"
-                .to_owned(),
+            "start the container with `--privileged`".to_owned(),
         )
     };
     match (step, errno) {

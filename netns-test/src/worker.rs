@@ -91,7 +91,7 @@ pub(crate) struct Waiting(Arc<AtomicUsize>);
 impl Waiting {
     pub(crate) fn start() -> Self {
         let waits = WAITS.with(Arc::clone);
-        waits.fetch_add(1, Ordering::AcqRel);
+        waits.fetch_add(1, Ordering::SeqCst);
         Self(waits)
     }
 }
@@ -151,7 +151,7 @@ impl Worker {
 
     /// Whether it is the calling thread, or one that waits for a node itself.
     pub(crate) fn cannot_be_waited_for(&self) -> bool {
-        self.thread == thread::current().id() || self.waits.load(Ordering::Acquire) > 0
+        self.thread == thread::current().id() || self.waits.load(Ordering::SeqCst) > 0
     }
 }
 

@@ -26,6 +26,13 @@ async fn panic_in_task_of_body(_a: Node) {
 
 #[netns_test]
 #[ignore = "fails on purpose"]
+async fn panic_beside_a_task_that_is_joined(_a: Node) {
+    tokio::spawn(async { panic!("lost beside another") });
+    tokio::spawn(async {}).await.expect("it does not panic");
+}
+
+#[netns_test]
+#[ignore = "fails on purpose"]
 async fn panic_in_task_that_was_spawned_last(_a: Node) {
     tokio::spawn(async { panic!("lost at the end") });
 }
@@ -162,6 +169,7 @@ fn every_panic_and_error_fails_its_test_with_its_message_and_place() {
     for (name, texts) in [
         ("panic_in_body", [here, "lost in the body"]),
         ("panic_in_task_of_body", [here, "lost in a task"]),
+        ("panic_beside_a_task_that_is_joined", [here, "lost beside another"]),
         ("panic_in_task_that_was_spawned_last", [here, "lost at the end"]),
         ("panic_in_task_of_node", ["the node `a`", "lost in a task of a node"]),
         ("panic_in_spawn", ["the node `a`", "lost in spawn"]),
@@ -355,6 +363,13 @@ async fn times_out(_a: Node) {
     std::future::pending().await
 }
 
+#[netns_test(timeout = 1s)]
+#[should_panic]
+#[ignore = "fails on purpose"]
+async fn waits_in_vain(a: Node) {
+    a.wait_listening(80).await.unwrap();
+}
+
 #[netns_test]
 #[should_panic]
 #[ignore = "fails on purpose"]
@@ -390,6 +405,7 @@ fn should_panic_wants_the_tests_own_panic() {
     rerun("does_not_panic").run().failed_with(&["did not panic as expected"]);
     rerun("panics_otherwise").run().failed_with(&["something else", "expected substring: \"this\""]);
     rerun("times_out").run().failed_with(&["timed out after 500ms"]);
+    rerun("waits_in_vain").run().failed_with(&["a wait that gave up"]);
     rerun("somebody_else_panics").run().failed_with(&["did not panic as expected", "not the test"]);
     rerun("returns_an_error").run().failed_with(&["did not panic as expected", "not a panic"]);
     rerun("argument_is_refused").run().failed_with(&["failed to find the node `nobody`"]);

@@ -202,8 +202,9 @@ impl Node {
         F: AsyncFnOnce() -> R + Send + 'static,
         R: Send + 'static,
     {
-        let would_wait_for_itself = self.0.worker().is_some_and(|worker| worker.cannot_be_waited_for());
+        // Said before it is asked: of two nodes that ask each other at once, one sees that the other waits.
         let _waiting = worker::Waiting::start();
+        let would_wait_for_itself = self.0.worker().is_some_and(|worker| worker.cannot_be_waited_for());
         let result = match would_wait_for_itself {
             // The node's thread cannot wait for itself, nor for one that it waits for: one more thread does the work.
             true => {

@@ -1,6 +1,7 @@
 //! Waiting for the kernel's state, never for time.
 
 use std::io;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::Node;
@@ -120,6 +121,7 @@ impl Node {
         match deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             false => Ok(()),
             true => {
+                self.net().doing(|| self.waiting(what))?.gave_up.store(true, Ordering::Release);
                 let state = self.state().doing(|| self.waiting(what))?;
                 Err(Error::because(
                     self.waiting(what),

@@ -33,6 +33,10 @@ pub(crate) fn in_trial_child<T: Copy>(attempt: fn() -> T) -> io::Result<T> {
         match waitpid(child, Some(WaitPidFlag::__WALL)) {
             // A child that a filter killed has no outcome: the call is not permitted.
             Ok(_) => return outcome.ok_or_else(|| io::Error::from_raw_os_error(libc::EPERM)),
+            // Reaped by the kernel, where SIGCHLD is ignored.
+            Err(nix::Error::ECHILD) => {
+                return outcome.ok_or_else(|| io::Error::from_raw_os_error(libc::EPERM));
+            }
             Err(nix::Error::EINTR) => {}
             Err(error) => return Err(error.into()),
         }
