@@ -19,8 +19,8 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::Mode;
 use nix::unistd::{getegid, geteuid, read};
 
-use crate::sys;
 use crate::sys::caps::{CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN, CAP_SYS_CHROOT, Sets};
+use crate::{janitor, sys};
 
 /// What the process may do, as the constructor found or made it.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +56,8 @@ pub(crate) enum Step {
     Use,
     /// Clearing the effective capabilities.
     Clear,
+    /// Forking the janitor.
+    Janitor,
 }
 
 impl Step {
@@ -68,7 +70,7 @@ impl Step {
 const NEEDED: [u32; 4] = [CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN, CAP_SYS_CHROOT];
 
 /// The variables by which clients find a proxy of the host's network.
-const PROXIES: [&CStr; 12] = [
+pub(crate) const PROXIES: [&CStr; 12] = [
     c"http_proxy",
     c"https_proxy",
     c"ftp_proxy",
@@ -108,7 +110,7 @@ fn prepare() -> State {
     if Sets::current().is_ok_and(|sets| sets.can(&NEEDED))
         && matches!(sys::in_trial_child(use_it), Ok(Ok(())))
     {
-        return State::Privileged;
+        return start_janitor().map_or_else(State::Refused, |()| State::Privileged);
     }
     if std::env::var_os("NETNS_TEST_USERNS").is_some_and(|value| value == "0") {
         return State::OptedOut;
@@ -117,7 +119,11 @@ fn prepare() -> State {
         Ok(outcome) => outcome,
         Err(error) => Err(Step::Trial.refused(Errno::from_raw(error.raw_os_error().unwrap_or(0)))),
     };
-    match tried.and_then(|()| enter_user_namespace()).and_then(|()| clear_effective()) {
+    match tried
+        .and_then(|()| enter_user_namespace())
+        .and_then(|()| clear_effective())
+        .and_then(|()| start_janitor())
+    {
         Ok(()) => State::UserNamespace,
         Err(refused) => State::Refused(refused),
     }
@@ -150,6 +156,11 @@ fn clear_effective() -> Result<(), Refused> {
     })
 }
 
+fn start_janitor() -> Result<(), Refused> {
+    janitor::start()
+        .map_err(|error| Step::Janitor.refused(Errno::from_raw(error.raw_os_error().unwrap_or(0))))
+}
+
 /// Writes a short text in one write(2), as the files of user namespaces demand.
 fn write_file(path: &CStr, text: std::fmt::Arguments<'_>) -> Result<(), Refused> {
     let mut buffer = [0_u8; 64];
@@ -166,11 +177,20 @@ fn write_file(path: &CStr, text: std::fmt::Arguments<'_>) -> Result<(), Refused>
     write().map(drop).map_err(|errno| Step::Map.refused(errno))
 }
 
+/// The soft and the hard limit of open files that the process was started with, if they were changed.
+static OLD_OPEN_FILES: OnceLock<(u64, u64)> = OnceLock::new();
+
+/// The limits of open files that child processes get back; `None` where nothing was changed.
+pub(crate) fn old_open_files() -> Option<(u64, u64)> {
+    OLD_OPEN_FILES.get().copied()
+}
+
 /// Raises the soft limit of open files to the hard one: a test needs about 20, and many run at once.
 fn raise_open_files() {
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
         && soft < hard
     {
+        OLD_OPEN_FILES.get_or_init(|| (soft, hard));
         // A refusal leaves the old limit, and the gate in front of the tests reads what is in force.
         let _unchanged = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }

@@ -81,7 +81,9 @@ mod error;
 mod gate;
 mod harness;
 mod inject;
+mod janitor;
 mod job;
+mod layers;
 mod mounts;
 mod namespace;
 mod netlink;
@@ -90,6 +92,8 @@ mod node;
 mod panics;
 mod plan;
 mod probe;
+mod processes;
+mod program;
 mod provision;
 mod registry;
 #[expect(unsafe_code, reason = "the one place for it")]
@@ -107,6 +111,7 @@ pub use crate::netlink::state;
 pub use crate::network::Network;
 pub use crate::node::{Interface, Node, ThreadHandle, ToEndpoint};
 pub use crate::panics::AllowPanics;
+pub use crate::program::{Child, Command, Signal};
 
 /// The code of the README.
 #[cfg(doctest)]

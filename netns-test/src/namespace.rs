@@ -18,7 +18,7 @@ pub(crate) struct Namespaces {
     net: OwnedFd,
     mount: OwnedFd,
     uts: OwnedFd,
-    inode: u64,
+    inodes: [u64; 3],
 }
 
 /// What all three are made with.
@@ -35,9 +35,9 @@ impl Namespaces {
     fn of_this_thread() -> io::Result<Self> {
         // /proc/self would be the main thread's.
         let open = |kind: &str| fs::File::open(format!("/proc/thread-self/ns/{kind}")).map(OwnedFd::from);
-        let net = open("net")?;
-        let inode = fstat(&net)?.st_ino;
-        Ok(Self { net, mount: open("mnt")?, uts: open("uts")?, inode })
+        let (net, mount, uts) = (open("net")?, open("mnt")?, open("uts")?);
+        let inodes = [fstat(&net)?.st_ino, fstat(&mount)?.st_ino, fstat(&uts)?.st_ino];
+        Ok(Self { net, mount, uts, inodes })
     }
 
     pub(crate) fn net(&self) -> BorrowedFd<'_> {
@@ -46,7 +46,12 @@ impl Namespaces {
 
     /// The network namespace's inode number, which is its name in the kernel (namespaces(7)).
     pub(crate) fn inode(&self) -> u64 {
-        self.inode
+        self.inodes[0]
+    }
+
+    /// The inode numbers of all three; no two namespaces of whatever kind have the same.
+    pub(crate) fn inodes(&self) -> [u64; 3] {
+        self.inodes
     }
 
     /// Moves the calling thread in for good. Its working directory stays the one of that name.
@@ -117,7 +122,7 @@ pub(crate) fn enter(target: &Namespaces, depth: Depth) -> io::Result<Entered> {
             )
         })?
         .namespaces;
-    if home.inode == target.inode {
+    if home.inode() == target.inode() {
         return Ok(Entered { back: None, _not_send: PhantomData });
     }
     let directory = match depth {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::__private::Runtime;
@@ -12,6 +12,7 @@ use crate::namespace::Namespaces;
 use crate::node::{Node, NodeState};
 use crate::panics::{AllowPanics, Witness};
 use crate::plan::Plan;
+use crate::program::PidNamespace;
 use crate::registry;
 use crate::teardown::Reaped;
 
@@ -27,6 +28,8 @@ pub(crate) struct Net {
     pub(crate) nodes: Vec<Arc<NodeState>>,
     pub(crate) clock: Clock,
     pub(crate) witness: Witness,
+    /// The PID namespace of its programs, once there is one.
+    pub(crate) processes: Mutex<Option<Arc<PidNamespace>>>,
     /// What the process's children had used when the network was made.
     pub(crate) reaped: Reaped,
     pub(crate) ended: AtomicBool,

@@ -69,6 +69,7 @@ fn explain(refused: Refused, machine: &Machine) -> String {
         Step::Map => "writing the user namespace's id maps",
         Step::Use => "using the capabilities of a new user namespace",
         Step::Clear => "clearing the effective capabilities",
+        Step::Janitor => "forking a process that cleans up",
     };
     let (cause, mend) = cause(step, errno, machine);
     format!("{cause}\nto mend it: {mend}\nrefused: {what}: {errno}")

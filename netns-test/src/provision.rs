@@ -5,7 +5,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
@@ -77,7 +77,7 @@ pub(crate) fn provision(
     }
     wire(&plan, switch.as_ref(), &nodes)?;
     await_readiness(&plan, switch.as_ref(), &nodes)?;
-    Ok(assemble(test, plan, flavor, limit, body, switch, nodes))
+    assemble(test, plan, flavor, limit, body, switch, nodes)
 }
 
 fn raise_loopback() -> Result<(), Error> {
@@ -352,7 +352,7 @@ fn assemble(
     body: Namespaces,
     switch: Option<Switch>,
     nodes: Vec<(Namespaces, RouteSocket)>,
-) -> Arc<Net> {
+) -> Result<Arc<Net>, Error> {
     let net = Arc::new_cyclic(|net: &Weak<Net>| Net {
         test,
         flavor,
@@ -369,6 +369,7 @@ fn assemble(
         plan,
         clock: Clock { limit, started: OnceLock::new() },
         witness: Witness::default(),
+        processes: Mutex::new(None),
         reaped: Reaped::by_now(),
         ended: AtomicBool::new(false),
         gave_up: AtomicBool::new(false),
@@ -376,7 +377,7 @@ fn assemble(
     let places =
         net.nodes.iter().map(|node| (Some(node.index()), &node.namespaces)).chain([(None, &net.body)]);
     for (node, namespaces) in places {
-        registry::add(Place { net: Arc::downgrade(&net), node, namespaces: Arc::clone(namespaces) });
+        registry::add(Place { net: Arc::downgrade(&net), node, namespaces: Arc::clone(namespaces) })?;
     }
-    net
+    Ok(net)
 }

@@ -6,6 +6,8 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
+use crate::error::Error;
+use crate::janitor;
 use crate::namespace::{self, Namespaces};
 use crate::network::Net;
 
@@ -24,12 +26,19 @@ fn places() -> std::sync::MutexGuard<'static, HashMap<u64, Place>> {
     PLACES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-pub(crate) fn add(place: Place) {
+pub(crate) fn add(place: Place) -> Result<(), Error> {
+    for inode in place.namespaces.inodes() {
+        janitor::watch(inode)?;
+    }
     places().insert(place.namespaces.inode(), place);
+    Ok(())
 }
 
-pub(crate) fn remove(inode: u64) {
-    places().remove(&inode);
+pub(crate) fn remove(namespaces: &Namespaces) {
+    places().remove(&namespaces.inode());
+    for inode in namespaces.inodes() {
+        janitor::forget(inode);
+    }
 }
 
 /// Where the calling thread is; `None` outside every test.

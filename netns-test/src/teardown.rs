@@ -12,25 +12,20 @@ use std::time::{Duration, Instant};
 use std::{fs, io, thread};
 
 use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, waitpid};
-use nix::unistd::{Pid, gettid};
+use nix::unistd::gettid;
 
 use crate::error::{Doing, Error};
 use crate::namespace::{Depth, Namespaces, enter};
 use crate::netlink::{DiagSocket, RouteSocket};
 use crate::network::Net;
 use crate::panics::AllowPanics;
-use crate::{gate, registry, sys};
+use crate::{gate, processes, registry, sys};
 
 /// How many namespaces are held at most. 510 cost 31 ms at the end of the process, and 0.16 MB each.
 const MOST_HELD: usize = 512;
 
 /// How long threads that still run may take to come to rest, after which they count as spinning.
 const PATIENCE: Duration = Duration::from_millis(500);
-
-/// How long killed processes may take to be gone.
-const PATIENCE_WITH_PROCESSES: Duration = Duration::from_secs(10);
 
 /// A thread that outlived its test.
 #[derive(Debug)]
@@ -53,6 +48,11 @@ pub(crate) fn tear_down(net: &Arc<Net>) -> Result<Vec<Leftover>, Error> {
     net.ended.store(true, Ordering::Release);
     let workers: Vec<_> = net.nodes.iter().filter_map(|node| node.worker()).collect();
     workers.iter().for_each(|worker| worker.stop());
+    net.nodes.iter().for_each(|node| node.programs.stop());
+    let processes = net.processes.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(processes) = processes {
+        processes.end()?;
+    }
     kill_processes(net)?;
     let ended = || workers.iter().all(|worker| worker.has_ended());
     // First what ends by itself: a server whose socket is destroyed under it would call that a failure.
@@ -117,48 +117,12 @@ fn kill_processes(net: &Net) -> Result<(), Error> {
     if !sys::process::has_children() && Reaped::by_now() == net.reaped {
         return Ok(());
     }
-    let started = Instant::now();
-    let own = nix::unistd::getpid().as_raw();
-    // A process may start another one before it is killed: until none is found.
-    loop {
-        let mut found = Vec::new();
-        for process in numbers("/proc").doing(|| "list processes")?.filter(|&process| process != own) {
-            if is_inside(net, &format!("/proc/{process}/ns/net")) {
-                found.push(process);
-                end(Pid::from_raw(process)).doing(|| format!("kill process {process} of the test"))?;
-            }
-        }
-        if found.is_empty() {
-            return Ok(());
-        }
-        if started.elapsed() > PATIENCE_WITH_PROCESSES {
-            let cause = format!("processes {found:?} do not die");
-            return Err(Error::because("kill the processes of the test", cause));
-        }
-        thread::sleep(Duration::from_micros(200));
-    }
+    processes::end_all(|inode| net.all_namespaces().any(|own| own.inodes().contains(&inode)))
 }
 
-/// Kills a process, and reaps it if it is a child: nobody is left to wait for it.
-fn end(process: Pid) -> nix::Result<()> {
-    match kill(process, Signal::SIGKILL) {
-        Ok(()) | Err(nix::Error::ESRCH) => {}
-        Err(error) => return Err(error),
-    }
-    match waitpid(process, Some(WaitPidFlag::__WALL | WaitPidFlag::WNOHANG)) {
-        // Somebody else's child, or reaped by the one who started it.
-        Ok(_) | Err(nix::Error::ECHILD) => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-fn numbers(directory: &str) -> io::Result<impl Iterator<Item = i32>> {
-    Ok(fs::read_dir(directory)?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()))
-}
-
-/// Whether a link of /proc names a network namespace of the test. A process that has ended or cannot be read is not in.
+/// Whether a link of /proc names a network namespace of the test. A thread that has ended or cannot be read is not in.
 fn is_inside(net: &Net, link: &str) -> bool {
-    nix::sys::stat::stat(link).is_ok_and(|found| net.all_namespaces().any(|own| own.inode() == found.st_ino))
+    processes::inode(link).is_some_and(|found| net.all_namespaces().any(|own| own.inode() == found))
 }
 
 /// Waits until the test's other threads have ended or block, and panics have been looked at.
@@ -199,7 +163,7 @@ fn make_idle(tid: i32) -> Result<(), Error> {
 
 /// The threads of this process that are in the test's namespaces, but for one.
 fn threads_inside(net: &Net, own: i32) -> io::Result<Vec<(i32, Leftover)>> {
-    let inside = numbers("/proc/self/task")?
+    let inside = processes::numbers("/proc/self/task")?
         .filter(|&tid| tid != own && is_inside(net, &format!("/proc/self/task/{tid}/ns/net")));
     Ok(inside
         .filter_map(|tid| {
@@ -225,7 +189,7 @@ static HELD: Mutex<VecDeque<Held>> = Mutex::new(VecDeque::new());
 /// Keeps the namespaces of an ended test, and releases the oldest ones beyond the bound.
 pub(crate) fn hold(net: &Net) {
     for namespaces in net.all_namespaces() {
-        registry::remove(namespaces.inode());
+        registry::remove(namespaces);
     }
     let most = MOST_HELD.min(gate::for_held() / 3);
     let released: Vec<Held> = {

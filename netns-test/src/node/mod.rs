@@ -1,7 +1,9 @@
 //! A node: the handle that a test has.
 
 mod endpoint;
+mod files;
 mod interface;
+mod programs;
 mod sockets;
 mod wait;
 
@@ -16,8 +18,10 @@ use tokio::task::LocalSet;
 pub use self::endpoint::ToEndpoint;
 pub use self::interface::Interface;
 use self::interface::Kept;
+use self::programs::Programs;
 use crate::error::Error;
 use crate::job::{self, JoinHandle};
+use crate::layers::Layers;
 use crate::namespace::{Depth, Entered, Namespaces, enter};
 use crate::netlink::state::{Address, Link, Neighbour, Route, Socket};
 use crate::netlink::{DiagSocket, RouteSocket};
@@ -46,6 +50,8 @@ pub(crate) struct NodeState {
     worker: Mutex<Option<Arc<Worker>>>,
     /// What interfaces had before they were switched off.
     kept: Mutex<Vec<Kept>>,
+    pub(crate) programs: Programs,
+    pub(crate) layers: Mutex<Layers>,
 }
 
 impl NodeState {
@@ -66,6 +72,8 @@ impl NodeState {
             route: Mutex::new(Some(Arc::new(route))),
             worker: Mutex::new(None),
             kept: Mutex::new(Vec::new()),
+            programs: Programs::default(),
+            layers: Mutex::default(),
         }
     }
 

@@ -113,11 +113,14 @@ impl Node {
         format!("wait for {what} in `{}`", self.name())
     }
 
-    fn deadline_of_waits(&self) -> io::Result<Option<Instant>> {
+    pub(crate) fn deadline_of_waits(&self) -> io::Result<Option<Instant>> {
         Ok(self.net()?.clock.deadline_of_waits())
     }
 
     fn check(&self, what: &str, deadline: Option<Instant>) -> Result<(), Error> {
+        if let Some(failure) = self.failed_program() {
+            return Err(Error::because(self.waiting(what), failure));
+        }
         match deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             false => Ok(()),
             true => {

@@ -4,7 +4,11 @@
 
 pub(crate) mod caps;
 pub(crate) mod env;
+pub(crate) mod exec;
+pub(crate) mod fork;
+pub(crate) mod mount;
 pub(crate) mod process;
+pub(crate) mod shared;
 
 mod trial;
 

@@ -3,6 +3,7 @@
 use std::io;
 
 use nix::libc;
+use nix::unistd::Pid;
 
 /// Calls `handler` when the process ends by exit(3) or by returning from `main`, atexit(3).
 pub(crate) fn at_exit(handler: extern "C" fn()) -> io::Result<()> {
@@ -34,6 +35,13 @@ pub(crate) fn write_raw(fd: i32, mut bytes: &[u8]) {
     }
 }
 
+/// Sends a signal to a process, kill(2). The signal is a number, since real-time ones have no name.
+pub(crate) fn kill(process: Pid, signal: i32) -> io::Result<()> {
+    // SAFETY: it takes two integers.
+    let result = unsafe { libc::kill(process.as_raw(), signal) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Lets a thread run only when nothing else wants the processor, sched_setscheduler(2) with `SCHED_IDLE`.
 pub(crate) fn make_idle(tid: i32) -> io::Result<()> {
     let parameters = libc::sched_param {
@@ -54,17 +62,16 @@ pub(crate) fn make_idle(tid: i32) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Whether this process has a child, waitid(2) without reaping it.
+/// Whether this process has a child, or the calling thread one that sends no signal; waitid(2) without reaping it.
+///
+/// The janitor is a child without a signal of another thread's.
 pub(crate) fn has_children() -> bool {
-    let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
-    // SAFETY: the kernel writes one siginfo_t; WNOWAIT leaves every child as it was.
-    let result = unsafe {
-        libc::waitid(
-            libc::P_ALL,
-            0,
-            info.as_mut_ptr(),
-            libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL,
-        )
+    let has = |which: i32| {
+        let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
+        let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | which;
+        // SAFETY: the kernel writes one siginfo_t; WNOWAIT leaves every child as it was.
+        let result = unsafe { libc::waitid(libc::P_ALL, 0, info.as_mut_ptr(), options) };
+        result == 0
     };
-    result == 0
+    has(0) || has(libc::__WALL | libc::__WNOTHREAD)
 }

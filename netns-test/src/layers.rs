@@ -1,0 +1,182 @@
+//! Directories that a node has to itself: what it writes there, the host never sees.
+//!
+//! A private directory shows what the host has in it, and takes changes into memory. Where the kernel lets us, it is an overlay;
+//! elsewhere (an ordinary user below Linux 5.11, a directory with mounts below it, an overlay upon two others) it is a
+//! tmpfs in which the host's entries are bound one by one: small files are copied, so that they can be replaced.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+
+use crate::error::{Doing, Error};
+
+/// Where a layer is built before it is put in place: a directory of sysfs that every node has.
+const WORKSHOP: &str = "/sys/class";
+
+/// Files up to this size are copied rather than bound.
+const SMALL: u64 = 64 * 1024;
+
+/// The private directories of one node.
+#[derive(Debug, Default)]
+pub(crate) struct Layers {
+    private: BTreeSet<PathBuf>,
+    /// Whether /etc and /run are among them.
+    pub(crate) has_system_directories: bool,
+}
+
+impl Layers {
+    /// Makes a directory private. The calling thread is in the node's mount namespace.
+    pub(crate) fn make_private(&mut self, directory: &Path) -> Result<(), Error> {
+        let directory = fs::canonicalize(directory).doing(|| format!("find `{}`", directory.display()))?;
+        cover(&directory, &mounts_below(&directory)?)?;
+        self.private.insert(directory);
+        Ok(())
+    }
+
+    /// Notes a mount point whose content belongs to the node.
+    pub(crate) fn add(&mut self, directory: &Path) {
+        self.private.insert(directory.to_owned());
+    }
+
+    /// Whether what is written below an existing directory stays in the node.
+    pub(crate) fn is_private(&self, directory: &Path) -> Result<bool, Error> {
+        let mount = mount_points()?.into_iter().filter(|point| directory.starts_with(point)).max();
+        Ok(mount.is_some_and(|mount| self.private.contains(&mount)))
+    }
+}
+
+fn cover(directory: &Path, below: &[PathBuf]) -> Result<(), Error> {
+    let shown = directory.display();
+    mount(
+        Some("netns-test"),
+        WORKSHOP,
+        Some("tmpfs"),
+        MsFlags::MS_NOSUID | MsFlags::MS_NODEV,
+        Some("mode=755"),
+    )
+    .doing(|| format!("mount a tmpfs for a private `{shown}`"))?;
+    let covered = overlay(directory, below).or_else(|_not_here| copy_by_entries(directory));
+    // What was put in place holds on to it.
+    let left = umount2(WORKSHOP, MntFlags::MNT_DETACH).doing(|| format!("detach the tmpfs of `{shown}`"));
+    covered.and(left)
+}
+
+/// Puts an overlay over a directory; files that are mounts of their own there are copied into it.
+fn overlay(directory: &Path, below: &[PathBuf]) -> Result<(), Error> {
+    let shown = directory.display();
+    if let Some(other) = below.iter().find(|path| path.parent() != Some(directory) || !path.is_file()) {
+        let cause = format!("`{}` is a mount of its own", other.display());
+        return Err(Error::because(format!("put an overlay over `{shown}`"), cause));
+    }
+    let [upper, work] = ["upper", "work"].map(|name| Path::new(WORKSHOP).join(name));
+    for new in [&upper, &work] {
+        fs::create_dir(new).doing(|| format!("create a directory for a private `{shown}`"))?;
+    }
+    let mode = fs::metadata(directory).doing(|| format!("look at `{shown}`"))?.permissions();
+    fs::set_permissions(&upper, mode).doing(|| format!("set the mode of a private `{shown}`"))?;
+    for file in below {
+        copy(file, &upper.join(file.file_name().unwrap_or_default()))
+            .doing(|| format!("copy `{}`", file.display()))?;
+    }
+    // Without privileges in the first user namespace, an overlay keeps its notes in attributes of users (Linux 5.11).
+    let options =
+        format!("lowerdir={shown},upperdir={},workdir={},userxattr", upper.display(), work.display());
+    mount(Some("netns-test"), directory, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
+        .doing(|| format!("put an overlay over `{shown}`"))
+}
+
+/// Builds a copy of a directory in a tmpfs, entry by entry, and puts it in the directory's place.
+fn copy_by_entries(directory: &Path) -> Result<(), Error> {
+    let shown = directory.display();
+    // An overlay that failed may have left its directories.
+    let new = Path::new(WORKSHOP).join("entries");
+    fs::create_dir(&new).doing(|| format!("create a directory for a private `{shown}`"))?;
+    let mode = fs::metadata(directory).doing(|| format!("look at `{shown}`"))?.permissions();
+    fs::set_permissions(&new, mode).doing(|| format!("set the mode of a private `{shown}`"))?;
+    for entry in fs::read_dir(directory).doing(|| format!("list `{shown}`"))? {
+        let entry = entry.doing(|| format!("list `{shown}`"))?;
+        let target = new.join(entry.file_name());
+        take_over(&entry.path(), &target)
+            .doing(|| format!("take `{}` into a private `{shown}`", entry.path().display()))?;
+    }
+    mount(Some(&new), directory, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)
+        .doing(|| format!("mount a private `{shown}`"))
+}
+
+/// Has an entry of the host's under a new path, too. Sockets are left out: they lead to programs of the host.
+fn take_over(from: &Path, to: &Path) -> io::Result<()> {
+    let data = fs::symlink_metadata(from)?;
+    let kind = data.file_type();
+    if kind.is_symlink() {
+        std::os::unix::fs::symlink(fs::read_link(from)?, to)
+    } else if kind.is_dir() {
+        fs::create_dir(to)?;
+        bind(from, to, MsFlags::MS_REC)
+    } else if kind.is_file() {
+        match data.len() <= SMALL && copy(from, to).is_ok() {
+            true => Ok(()),
+            // Too large, or not to be read by this user: it stays what it is.
+            false => {
+                fs::File::create(to)?;
+                bind(from, to, MsFlags::empty())
+            }
+        }
+    } else if kind.is_char_device() || kind.is_block_device() {
+        fs::File::create(to)?;
+        bind(from, to, MsFlags::empty())
+    } else {
+        Ok(())
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let text = fs::read(from)?;
+    fs::write(to, text)?;
+    fs::set_permissions(to, fs::Permissions::from_mode(fs::metadata(from)?.permissions().mode() & 0o777))
+}
+
+/// Binds a file or directory of the calling thread's view to a place in it, mount(2).
+pub(crate) fn bind(from: &Path, to: &Path, more: MsFlags) -> io::Result<()> {
+    Ok(mount(Some(from), to, None::<&str>, MsFlags::MS_BIND | more, None::<&str>)?)
+}
+
+/// Where the calling thread's mount namespace has mounts, in the order in which they were made.
+fn mount_points() -> Result<Vec<PathBuf>, Error> {
+    let path = "/proc/thread-self/mountinfo";
+    let text = fs::read_to_string(path).doing(|| format!("read {path}"))?;
+    // proc_pid_mountinfo(5): the fifth field, with white space and backslashes in octal.
+    Ok(text
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(|field| PathBuf::from(unescape(field)))
+        .collect())
+}
+
+fn mounts_below(directory: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut points = mount_points()?;
+    points.retain(|point| point != directory && point.starts_with(directory));
+    points.dedup();
+    Ok(points)
+}
+
+fn unescape(field: &str) -> String {
+    let mut text = field.to_owned();
+    for (escaped, plain) in [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")] {
+        text = text.replace(escaped, plain);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unescape;
+
+    #[test]
+    fn mount_points_are_unescaped() {
+        assert_eq!(unescape("/mnt/a\\040b\\134c"), "/mnt/a b\\c");
+    }
+}

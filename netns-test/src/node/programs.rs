@@ -1,0 +1,74 @@
+//! Programs in a node.
+
+use std::ffi::OsStr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::Node;
+use crate::error::Error;
+use crate::network::Net;
+use crate::program::{Command, Launcher, PidNamespace, Running};
+
+/// The programs of a node.
+#[derive(Debug, Default)]
+pub(crate) struct Programs {
+    launcher: Mutex<Option<Arc<Launcher>>>,
+    running: Mutex<Vec<Arc<Running>>>,
+}
+
+impl Programs {
+    /// Gives the launcher up: its thread ends.
+    pub(crate) fn stop(&self) {
+        drop(self.launcher.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+impl Node {
+    /// A program that is to be started in this node: [`Command`] has the details.
+    ///
+    /// A node's first program takes a few milliseconds more, for what all programs of the test and of the node share.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        self.adopt(std::process::Command::new(program))
+    }
+
+    /// A command that other code has built, to be started in this node: `assert_cmd`'s or `escargot`'s for instance.
+    ///
+    /// Its program, arguments, environment and working directory stay; its standard streams become those of [`Command`].
+    pub fn adopt(&self, command: std::process::Command) -> Command {
+        Command::new(self.clone(), command)
+    }
+
+    /// The thread that starts the node's programs; started if there is none yet.
+    pub(crate) fn launcher(&self) -> Result<Arc<Launcher>, Error> {
+        let operation = || format!("start programs in `{}`", self.name());
+        let net = self.net().map_err(|error| Error::new(operation(), error))?;
+        let mut slot = self.0.programs.launcher.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(launcher) = &*slot {
+            return Ok(Arc::clone(launcher));
+        }
+        self.private_system_directories()?;
+        let name = self.thread_name(&net, Some("programs"));
+        let launcher = Arc::new(Launcher::start(name, &self.0.namespaces, processes(&net)?)?);
+        // Torn down meanwhile: it must not outlive the test.
+        self.net().map_err(|error| Error::new(operation(), error))?;
+        Ok(Arc::clone(slot.insert(launcher)))
+    }
+
+    pub(crate) fn keep_running(&self, running: &Arc<Running>) {
+        self.0.programs.running.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(running));
+    }
+
+    /// How a program of this node failed of which the test does not know yet: what is waited for will not come.
+    pub(super) fn failed_program(&self) -> Option<String> {
+        let running = self.0.programs.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.iter().find_map(|running| running.unexpected_failure())
+    }
+}
+
+/// The PID namespace of a test, made when it is first wanted.
+fn processes(net: &Net) -> Result<Arc<PidNamespace>, Error> {
+    let mut slot = net.processes.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(processes) = &*slot {
+        return Ok(Arc::clone(processes));
+    }
+    Ok(Arc::clone(slot.insert(Arc::new(PidNamespace::make()?))))
+}

@@ -1,0 +1,106 @@
+//! Processes that are in certain namespaces, found and ended.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+use std::{fs, io, thread};
+
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::Pid;
+
+use crate::error::{Doing, Error};
+
+/// How long killed processes may take to be gone.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The namespaces that tell where a process belongs. One that made a network of its own (`unshare -n`) still has the
+/// mounts and the host name of the node that it came from.
+const KINDS: [&str; 3] = ["net", "mnt", "uts"];
+
+/// Kills the processes that are in namespaces of these inode numbers, and what they have started, until none is left.
+///
+/// Those that are children of this process are reaped: nobody else will.
+pub(crate) fn end_all(is_ours: impl Fn(u64) -> bool) -> Result<(), Error> {
+    let started = Instant::now();
+    // A process may start another one before it is killed.
+    loop {
+        let found = inside(&is_ours).doing(|| "list processes")?;
+        if found.is_empty() {
+            return Ok(());
+        }
+        for &process in &found {
+            end(Pid::from_raw(process)).doing(|| format!("kill process {process}"))?;
+        }
+        if started.elapsed() > PATIENCE {
+            return Err(Error::because("kill processes", format!("{found:?} do not die")));
+        }
+        thread::sleep(Duration::from_micros(200));
+    }
+}
+
+/// The processes that are in these namespaces, and their descendants; without the calling one.
+fn inside(is_ours: &impl Fn(u64) -> bool) -> io::Result<HashSet<i32>> {
+    let own = nix::unistd::getpid().as_raw();
+    let all: Vec<i32> = numbers("/proc")?.filter(|&process| process != own).collect();
+    let is_inside = |process: &i32| {
+        KINDS.iter().any(|kind| {
+            // A process that has ended or cannot be read is not in.
+            inode(&format!("/proc/{process}/ns/{kind}")).is_some_and(is_ours)
+        })
+    };
+    let mut found: HashSet<i32> = all.iter().copied().filter(is_inside).collect();
+    if !found.is_empty() {
+        let parents: HashMap<i32, i32> =
+            all.iter().filter_map(|&process| Some((process, parent(process)?))).collect();
+        let descends = |mut process: i32| {
+            while let Some(&parent) = parents.get(&process) {
+                if found.contains(&parent) {
+                    return true;
+                }
+                process = parent;
+            }
+            false
+        };
+        let descendants: Vec<i32> = parents
+            .keys()
+            .copied()
+            .filter(|process| !found.contains(process) && descends(*process))
+            .collect();
+        found.extend(descendants);
+    }
+    Ok(found)
+}
+
+/// The parent of a process that lives; an ended one is nobody's to kill.
+fn parent(process: i32) -> Option<i32> {
+    // proc_pid_stat(5): "pid (name) state parent …"; the name may hold parentheses.
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+    match fields.next()? {
+        "Z" | "X" => None,
+        _ => fields.next()?.parse().ok(),
+    }
+}
+
+/// The inode number of a namespace, by its link in /proc; `None` where the process has ended or cannot be read.
+pub(crate) fn inode(link: &str) -> Option<u64> {
+    nix::sys::stat::stat(link).ok().map(|found| found.st_ino)
+}
+
+/// The numbers among the names in a directory: the processes in /proc, the threads in /proc/PID/task.
+pub(crate) fn numbers(directory: &str) -> io::Result<impl Iterator<Item = i32>> {
+    Ok(fs::read_dir(directory)?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()))
+}
+
+/// Kills a process, and reaps it if it is a child.
+fn end(process: Pid) -> nix::Result<()> {
+    match kill(process, Signal::SIGKILL) {
+        Ok(()) | Err(nix::Error::ESRCH) => {}
+        Err(error) => return Err(error),
+    }
+    match waitpid(process, Some(WaitPidFlag::__WALL | WaitPidFlag::WNOHANG)) {
+        // Somebody else's child, or reaped by the one who started it.
+        Ok(_) | Err(nix::Error::ECHILD) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
