@@ -45,7 +45,15 @@ impl Node {
         let path = path.as_ref();
         self.in_files(&format!("write `{}`", path.display()), |layers| {
             let path = layers.ready(path)?;
-            fs::write(&path, text.as_ref()).doing(|| format!("write `{}`", path.display()))
+            let write = || fs::write(&path, text.as_ref());
+            let written = match write() {
+                // A file of another user's makes room for one of this user's: the directory is private.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    fs::remove_file(&path).and_then(|()| write())
+                }
+                written => written,
+            };
+            written.doing(|| format!("write `{}`", path.display()))
         })
     }
 
