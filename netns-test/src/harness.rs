@@ -125,8 +125,9 @@ fn live(test: &'static TestCase, body: Body) -> Verdict {
             (None, Ending::Failed(Error::new("start the thread of the test", error)), Ok(Vec::new()))
         }
     };
-    let verdict = verdict(test, net.as_deref(), ending, leftovers);
+    let mut verdict = verdict(test, net.as_deref(), ending, leftovers);
     if let Some(net) = net {
+        verdict = keep_artifacts(&net, verdict);
         hold(&net);
     }
     verdict
@@ -284,6 +285,21 @@ fn verdict(
         }
         None if texts.is_empty() => Verdict::Pass,
         None => Verdict::Fail(texts.join("\nnetns-test: ")),
+    }
+}
+
+/// Keeps the files of a failed test, and says where they are; removes those of one that passed.
+fn keep_artifacts(net: &Net, verdict: Verdict) -> Verdict {
+    match verdict {
+        Verdict::Pass => {
+            net.artifacts.discard().map_or_else(|error| Verdict::Fail(error.to_string()), |()| Verdict::Pass)
+        }
+        failed => {
+            if let Some(directory) = net.artifacts.kept() {
+                eprintln!("netns-test: files of the test are in {}", directory.display());
+            }
+            failed
+        }
     }
 }
 

@@ -76,6 +76,7 @@
 #[doc(hidden)]
 pub mod __private;
 
+mod artifacts;
 mod bootstrap;
 mod error;
 mod gate;

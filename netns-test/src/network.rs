@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::__private::Runtime;
+use crate::artifacts::Artifacts;
 use crate::error::Error;
 use crate::namespace::Namespaces;
 use crate::node::{Node, NodeState};
@@ -28,6 +29,8 @@ pub(crate) struct Net {
     pub(crate) nodes: Vec<Arc<NodeState>>,
     pub(crate) clock: Clock,
     pub(crate) witness: Witness,
+    /// The files that it leaves when it fails.
+    pub(crate) artifacts: Artifacts,
     /// The PID namespace of its programs, once there is one.
     pub(crate) processes: Mutex<Option<Arc<PidNamespace>>>,
     /// What the process's children had used when the network was made.

@@ -14,6 +14,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::sethostname;
 
 use crate::__private::Runtime;
+use crate::artifacts::Artifacts;
 use crate::error::{Doing, Error};
 use crate::mounts::{self, Base};
 use crate::namespace::Namespaces;
@@ -369,6 +370,7 @@ fn assemble(
         plan,
         clock: Clock { limit, started: OnceLock::new() },
         witness: Witness::default(),
+        artifacts: Artifacts::default(),
         processes: Mutex::new(None),
         reaped: Reaped::by_now(),
         ended: AtomicBool::new(false),

@@ -169,3 +169,36 @@ fn nothing_reaches_the_host() {
     assert!(new.is_empty(), "{new:?}");
     assert_eq!(after.0, before.0);
 }
+
+// What is kept.
+
+#[netns_test]
+#[ignore = "run by its proof"]
+async fn leaves_artifacts(a: Node) -> io::Result<()> {
+    let path = a.artifact("server.log")?;
+    says(&a, &format!("echo started > {}", path.display())).await?;
+    assert_eq!(path, a.artifact("server.log")?);
+    for name in ["", ".", "..", "x/y", "/x"] {
+        let error = a.artifact(name).expect_err(name).to_string();
+        assert!(error.contains("it is no plain file name"), "{error}");
+    }
+    match std::env::var_os("PROOF_FAILS") {
+        Some(_) => panic!("the test fails"),
+        None => Ok(()),
+    }
+}
+
+#[test]
+fn artifacts_are_kept_when_the_test_fails_and_only_then() {
+    let directory = std::env::temp_dir().join(format!("netns-test-artifacts-{}", std::process::id()));
+    let run = || rerun("leaves_artifacts").env("NETNS_TEST_DIR", directory.to_str().expect("text"));
+    run().run().passed();
+    assert!(!directory.exists());
+    for attempt in ["1", "2"] {
+        let kept = directory.join("files/leaves_artifacts").join(attempt);
+        let outcome = run().env("PROOF_FAILS", "1").run();
+        outcome.failed_with(&["the test fails", &format!("files of the test are in {}", kept.display())]);
+        assert_eq!(fs::read_to_string(kept.join("a/server.log")).expect("kept"), "started\n");
+    }
+    fs::remove_dir_all(directory).expect("ours");
+}

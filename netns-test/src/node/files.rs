@@ -114,6 +114,24 @@ impl Node {
         Ok(PathBuf::from(DATA))
     }
 
+    /// The path of a file that is kept when the test fails: logs, dumps, captures that the node's programs write.
+    ///
+    /// It lies on the host, in `target/netns-test/BINARY/TEST/ATTEMPT/NODE/`, or below `NETNS_TEST_DIR` in place of
+    /// `target/netns-test`. The directory is made, the file is not. When the test passes all of it is removed; when it fails the
+    /// report names the directory.
+    ///
+    /// # Errors
+    /// The name has a `/` or is `..`; the directory cannot be made; the test has ended.
+    pub fn artifact(&self, name: &str) -> Result<PathBuf, Error> {
+        let operation = || format!("name the artifact `{name}` of `{}`", self.name());
+        let mut parts = Path::new(name).components();
+        if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
+            return Err(Error::because(operation(), "it is no plain file name"));
+        }
+        let net = self.net().doing(operation)?;
+        Ok(net.artifacts.of_node(net.test, self.name())?.join(name))
+    }
+
     /// The path of the node's network namespace, valid in every program of the test: `/run/netns/` and its name, where `ip netns
     /// exec` looks for it.
     ///
