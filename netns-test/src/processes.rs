@@ -17,14 +17,31 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// mounts and the host name of the node that it came from.
 const KINDS: [&str; 3] = ["net", "mnt", "uts"];
 
+/// A moment of the machine's time since boot, in the clock ticks of proc_pid_stat(5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Ticks(u64);
+
+impl Ticks {
+    pub(crate) const LAST: Self = Self(u64::MAX);
+
+    pub(crate) fn now() -> io::Result<Self> {
+        // sysconf(3) knows this one on every Linux.
+        let per_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)?.unwrap_or(100);
+        let uptime = fs::read_to_string("/proc/uptime")?;
+        let seconds: f64 = uptime.split(' ').next().and_then(|text| text.parse().ok()).unwrap_or(f64::MAX);
+        Ok(Self((seconds * per_second as f64) as u64))
+    }
+}
+
 /// Kills the processes that are in namespaces of these inode numbers, and what they have started, until none is left.
 ///
-/// Those that are children of this process are reaped: nobody else will.
-pub(crate) fn end_all(is_ours: impl Fn(u64) -> bool) -> Result<(), Error> {
+/// Those that are children of this process are reaped: nobody else will. The kernel gives the number of a namespace that is
+/// gone to the next one, so where the namespaces are not held, only processes that were started `until` their end count.
+pub(crate) fn end_all(is_ours: impl Fn(u64) -> bool, until: Ticks) -> Result<(), Error> {
     let started = Instant::now();
     // A process may start another one before it is killed.
     loop {
-        let found = inside(&is_ours).doing(|| "list processes")?;
+        let found = inside(&is_ours, until).doing(|| "list processes")?;
         if found.is_empty() {
             return Ok(());
         }
@@ -39,19 +56,19 @@ pub(crate) fn end_all(is_ours: impl Fn(u64) -> bool) -> Result<(), Error> {
 }
 
 /// The processes that are in these namespaces, and their descendants; without the calling one.
-fn inside(is_ours: &impl Fn(u64) -> bool) -> io::Result<HashSet<i32>> {
+fn inside(is_ours: &impl Fn(u64) -> bool, until: Ticks) -> io::Result<HashSet<i32>> {
     let own = nix::unistd::getpid().as_raw();
     let all: Vec<i32> = numbers("/proc")?.filter(|&process| process != own).collect();
     let is_inside = |process: &i32| {
         KINDS.iter().any(|kind| {
             // A process that has ended or cannot be read is not in.
             inode(&format!("/proc/{process}/ns/{kind}")).is_some_and(is_ours)
-        })
+        }) && birth(*process).is_some_and(|(_, started)| started <= until)
     };
     let mut found: HashSet<i32> = all.iter().copied().filter(is_inside).collect();
     if !found.is_empty() {
         let parents: HashMap<i32, i32> =
-            all.iter().filter_map(|&process| Some((process, parent(process)?))).collect();
+            all.iter().filter_map(|&process| Some((process, birth(process)?.0))).collect();
         let descends = |mut process: i32| {
             while let Some(&parent) = parents.get(&process) {
                 if found.contains(&parent) {
@@ -71,14 +88,14 @@ fn inside(is_ours: &impl Fn(u64) -> bool) -> io::Result<HashSet<i32>> {
     Ok(found)
 }
 
-/// The parent of a process that lives; an ended one is nobody's to kill.
-fn parent(process: i32) -> Option<i32> {
-    // proc_pid_stat(5): "pid (name) state parent …"; the name may hold parentheses.
+/// The parent of a process that lives, and when it was started; an ended one is nobody's to kill.
+fn birth(process: i32) -> Option<(i32, Ticks)> {
+    // proc_pid_stat(5): "pid (name) state parent …"; the name may hold parentheses. The 22nd field is the start.
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
-    match fields.next()? {
+    let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
+    match *fields.first()? {
         "Z" | "X" => None,
-        _ => fields.next()?.parse().ok(),
+        _ => Some((fields.get(1)?.parse().ok()?, Ticks(fields.get(19)?.parse().ok()?))),
     }
 }
 

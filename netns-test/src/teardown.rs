@@ -19,6 +19,7 @@ use crate::namespace::{Depth, Namespaces, enter};
 use crate::netlink::{DiagSocket, RouteSocket};
 use crate::network::Net;
 use crate::panics::AllowPanics;
+use crate::processes::Ticks;
 use crate::{gate, processes, registry, sys};
 
 /// How many namespaces are held at most. 510 cost 31 ms at the end of the process, and 0.16 MB each.
@@ -117,7 +118,8 @@ fn kill_processes(net: &Net) -> Result<(), Error> {
     if !sys::process::has_children() && Reaped::by_now() == net.reaped {
         return Ok(());
     }
-    processes::end_all(|inode| net.all_namespaces().any(|own| own.inodes().contains(&inode)))
+    let is_ours = |inode: u64| net.all_namespaces().any(|own| own.inodes().contains(&inode));
+    processes::end_all(is_ours, Ticks::LAST)
 }
 
 /// Whether a link of /proc names a network namespace of the test. A thread that has ended or cannot be read is not in.

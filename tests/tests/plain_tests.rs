@@ -186,3 +186,20 @@ fn opting_out_leaves_the_process_alone() {
         assert!(output.status.success(), "{out}{err}");
     }
 }
+
+/// What this crate keeps beside the process must not confuse code that waits for its children.
+#[test]
+fn a_plain_test_has_no_child_process() {
+    let output = again("waits_for_any_child").output().expect("the test binary runs");
+    let (stdout, stderr) = texts(&output);
+    assert!(output.status.success(), "{stdout}{stderr}");
+}
+
+#[test]
+#[ignore = "a part of `a_plain_test_has_no_child_process`"]
+fn waits_for_any_child() {
+    // SAFETY: without a place for the status nothing is written.
+    let waited = unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) };
+    let error = std::io::Error::last_os_error();
+    assert_eq!((waited, error.raw_os_error()), (-1, Some(libc::ECHILD)));
+}

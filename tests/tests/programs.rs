@@ -394,3 +394,18 @@ fn programs_die_with_a_test_process_that_is_killed() {
         std::thread::yield_now();
     }
 }
+
+#[netns_test]
+async fn a_start_that_nobody_waits_for_leaves_nothing(a: Node) -> io::Result<()> {
+    // Dropped while the program is being started, at whatever point.
+    for _ in 0..20 {
+        let mut command = a.command("sleep");
+        command.arg("1000");
+        tokio::select! {
+            biased;
+            started = command.spawn() => drop(started?),
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    Ok(())
+}

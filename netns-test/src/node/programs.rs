@@ -27,14 +27,15 @@ impl Node {
     ///
     /// A node's first program takes a few milliseconds more, for what all programs of the test and of the node share.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        self.adopt(std::process::Command::new(program))
+        Command::new(self.clone(), std::process::Command::new(program), true)
     }
 
     /// A command that other code has built, to be started in this node: `assert_cmd`'s or `escargot`'s for instance.
     ///
-    /// Its program, arguments, environment and working directory stay; its standard streams become those of [`Command`].
+    /// Its program, arguments, environment (PATH included) and working directory stay; its standard streams become those of
+    /// [`Command`].
     pub fn adopt(&self, command: std::process::Command) -> Command {
-        Command::new(self.clone(), command)
+        Command::new(self.clone(), command, false)
     }
 
     /// The thread that starts the node's programs; started if there is none yet.

@@ -41,6 +41,16 @@ pub struct Child {
     seen: Mutex<usize>,
 }
 
+/// A child process that is killed and reaped when nobody watches it any more: a zombie would keep its PID namespace from ending.
+pub(super) struct Leash(pub(super) std::process::Child);
+
+impl Drop for Leash {
+    fn drop(&mut self) {
+        // For one that has been reaped neither does anything; for others neither fails (kill(2), wait(2)).
+        let _gone = self.0.kill().and_then(|()| self.0.wait());
+    }
+}
+
 /// What the thread that watches a program shares with its handles.
 #[derive(Debug)]
 pub(crate) struct Running {
@@ -77,12 +87,9 @@ struct Stream {
 
 impl Running {
     /// Watches a program that has just been started, on a thread of its own.
-    pub(super) fn watch(
-        name: String,
-        mut child: std::process::Child,
-        pipes: Pipes,
-    ) -> Result<Arc<Self>, Error> {
-        let ended = sys::fork::pidfd(Pid::from_raw(child.id().cast_signed()))
+    pub(super) fn watch(name: String, mut child: Leash, pipes: Pipes) -> Result<Arc<Self>, Error> {
+        let id = child.0.id();
+        let ended = sys::fork::pidfd(Pid::from_raw(id.cast_signed()))
             .doing(|| format!("watch the program `{name}`"))?;
         let mut state = State::default();
         for (stream, pipe) in state.streams.iter_mut().zip(&pipes) {
@@ -94,7 +101,7 @@ impl Running {
         }
         let running = Arc::new(Self {
             name,
-            id: child.id(),
+            id,
             state: Mutex::new(state),
             changed: Condvar::new(),
             version: watch::Sender::new(0),
@@ -103,7 +110,7 @@ impl Running {
         thread::Builder::new()
             .name(running.name.clone())
             .spawn(move || {
-                if let Err(error) = watched.follow(&mut child, &ended, pipes) {
+                if let Err(error) = watched.follow(&mut child.0, &ended, pipes) {
                     watched.update(|state| state.broken = Some(error.to_string()));
                 }
             })

@@ -1,6 +1,6 @@
 //! What is to be started in a node, and how.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
@@ -13,7 +13,7 @@ use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 use tokio::sync::oneshot;
 
-use super::child::{Child, Pipes, Running};
+use super::child::{Child, Leash, Pipes, Running};
 use super::refusal;
 use crate::bootstrap;
 use crate::error::{Doing, Error};
@@ -53,6 +53,8 @@ struct Inner {
     command: std::process::Command,
     identity: Identity,
     input: Option<Vec<u8>>,
+    /// Whether the directories of daemons are added to its PATH.
+    extends_path: bool,
     /// Which standard streams the test has said something about.
     given: [bool; 3],
     /// Whom its children are set up for already.
@@ -60,9 +62,15 @@ struct Inner {
 }
 
 impl Command {
-    pub(crate) fn new(node: Node, command: std::process::Command) -> Self {
-        let inner =
-            Inner { command, identity: Identity::Own, input: None, given: [false; 3], prepared_for: None };
+    pub(crate) fn new(node: Node, command: std::process::Command, extends_path: bool) -> Self {
+        let inner = Inner {
+            command,
+            identity: Identity::Own,
+            input: None,
+            given: [false; 3],
+            prepared_for: None,
+            extends_path,
+        };
         Self { node, inner: Arc::new(Mutex::new(inner)) }
     }
 
@@ -117,6 +125,7 @@ impl Command {
     pub fn env_clear(&mut self) -> &mut Self {
         self.with(|inner| {
             inner.command.env_clear();
+            inner.extends_path = false;
         })
     }
 
@@ -238,10 +247,10 @@ impl Command {
 
     fn child(&self, started: Result<Started, Error>) -> Result<Child, Error> {
         let Started { mut child, pipes, name, input } = started?;
-        let own = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         if let Some((bytes, pipe)) = input {
             feed(bytes, pipe).doing(|| format!("write the input of `{name}`"))?;
         }
+        let own = (child.0.stdin.take(), child.0.stdout.take(), child.0.stderr.take());
         // Made on the calling thread: what the program writes is captured with the caller's own output.
         let running = Running::watch(name, child, pipes)?;
         self.node.keep_running(&running);
@@ -257,7 +266,7 @@ fn ended() -> Error {
 
 /// A program that runs, and is not watched yet.
 struct Started {
-    child: std::process::Child,
+    child: Leash,
     pipes: Pipes,
     name: String,
     input: Option<(Vec<u8>, OwnedFd)>,
@@ -288,7 +297,7 @@ impl Inner {
             }
         }
         match spawned {
-            Ok(child) => Ok(Started { child, pipes, name, input }),
+            Ok(child) => Ok(Started { child: Leash(child), pipes, name, input }),
             Err(error) => Err(match self.explain(&error) {
                 Some(cause) => Error::because(operation(), format!("{cause} ({error})")),
                 None => Error::new(operation(), error),
@@ -318,7 +327,10 @@ impl Inner {
         }
         let path = OsStr::new("PATH");
         let is_untouched = !self.command.get_envs().any(|(known, _)| known == path);
-        if is_untouched && let Some(search) = std::env::var_os(path) {
+        if self.extends_path
+            && is_untouched
+            && let Some(search) = std::env::var_os(path)
+        {
             let directories = std::env::split_paths(&search).chain(SYSTEM_DIRECTORIES.map(PathBuf::from));
             // Directories that were joined once can be joined again.
             if let Ok(extended) = std::env::join_paths(directories) {
@@ -364,7 +376,7 @@ impl Inner {
 
     fn explain(&self, error: &io::Error) -> Option<String> {
         let path = self.command.get_envs().find(|(name, _)| *name == "PATH").and_then(|(_, value)| value);
-        let path: OsString = path.map_or_else(OsString::new, OsStr::to_owned);
+        let path = path.map(OsStr::to_owned).or_else(|| std::env::var_os("PATH")).unwrap_or_default();
         let search: Vec<PathBuf> = std::env::split_paths(&path).collect();
         refusal::explain(self.command.get_program(), self.command.get_current_dir(), &search, error)
     }
