@@ -4,7 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use tracing_core::Dispatch;
 use tracing_core::subscriber::NoSubscriber;
 
+use crate::network::Net;
 use crate::panics::{Caught, Watched};
 
 /// A handle to work that runs in a node; await it for the result.
@@ -121,7 +122,7 @@ pub(crate) fn handle<R>() -> (JoinHandle<R>, impl FnOnce(Result<R, Caught>)) {
 
 /// Handle and work: `make` is called where the work is to run, and its future tells the handle, and ends early when the
 /// handle says so.
-pub(crate) fn job<F, R>(make: F) -> (JoinHandle<R>, impl AsyncFnOnce() + use<F, R>)
+pub(crate) fn job<F, R>(net: Weak<Net>, make: F) -> (JoinHandle<R>, impl AsyncFnOnce() + use<F, R>)
 where
     F: AsyncFnOnce() -> R,
 {
@@ -129,7 +130,7 @@ where
     let (abort, aborted) = oneshot::channel();
     handle.abort = Some(abort);
     let work = async move || {
-        let mut watched = pin!(Watched::new(async move { make().await }));
+        let mut watched = pin!(Watched::new(net, async move { make().await }));
         let mut aborted = pin!(aborted);
         let mut can_abort = true;
         let output = std::future::poll_fn(|context| {

@@ -134,10 +134,15 @@ impl Network {
     /// Until the guard is dropped, panics of the test's other threads and tasks do not fail it.
     ///
     /// A panic that nobody catches fails the test, wherever it happens. What the test catches is its own business:
-    /// `catch_unwind`, a [`JoinHandle`](crate::JoinHandle) that is read, a Tokio `JoinHandle` or `JoinSet` that is awaited when
-    /// its task panics. What the framework cannot see, this guard says: a Tokio `JoinHandle` that is read later, a thread
-    /// of the standard library that is joined, and a `catch_unwind` within a task or thread of a program whose frames
-    /// have no names (optimised or stripped, without debug information).
+    /// `catch_unwind`, a [`JoinHandle`](crate::JoinHandle) that is read, and a Tokio `JoinHandle` or `JoinSet` that the body,
+    /// or work of a node ([`run`](crate::Node::run), [`spawn`](crate::Node::spawn)), awaits at once, or already awaits when
+    /// its task panics. What the framework cannot see, this guard says:
+    ///
+    /// - a Tokio `JoinHandle` that is first awaited later than its task panicked, with another `await` before it;
+    /// - one that is awaited by a task of the test's own (within a `tokio::spawn`), or in a runtime of the test's own;
+    /// - a thread of the standard library that is joined;
+    /// - a `catch_unwind` within a task or thread of a program whose frames have no names (optimised or stripped, without
+    ///   debug information).
     pub fn allow_panics(&self) -> AllowPanics {
         AllowPanics::new(Arc::clone(&self.0))
     }

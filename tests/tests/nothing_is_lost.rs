@@ -31,6 +31,20 @@ async fn panic_beside_a_task_that_is_joined(_a: Node) {
     tokio::spawn(async {}).await.expect("it does not panic");
 }
 
+/// The dead task's thread runs one that is awaited: what is told then is not the panic.
+#[netns_test]
+#[ignore = "fails on purpose"]
+async fn panic_in_blocking_task_beside_one_that_is_joined(_a: Node) {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    tokio::task::spawn_blocking(|| {
+        tell.send(std::thread::current().id()).expect("the body waits");
+        panic!("lost before another")
+    });
+    let dead = told.await.expect("it tells");
+    let again = || std::thread::current().id();
+    while tokio::task::spawn_blocking(again).await.expect("it does not panic") != dead {}
+}
+
 #[netns_test]
 #[ignore = "fails on purpose"]
 async fn panic_in_task_that_was_spawned_last(_a: Node) {
@@ -170,6 +184,7 @@ fn every_panic_and_error_fails_its_test_with_its_message_and_place() {
         ("panic_in_body", [here, "lost in the body"]),
         ("panic_in_task_of_body", [here, "lost in a task"]),
         ("panic_beside_a_task_that_is_joined", [here, "lost beside another"]),
+        ("panic_in_blocking_task_beside_one_that_is_joined", [here, "lost before another"]),
         ("panic_in_task_that_was_spawned_last", [here, "lost at the end"]),
         ("panic_in_task_of_node", ["the node `a`", "lost in a task of a node"]),
         ("panic_in_spawn", ["the node `a`", "lost in spawn"]),
@@ -179,6 +194,8 @@ fn every_panic_and_error_fails_its_test_with_its_message_and_place() {
         ("panic_in_thread_of_body", ["a panic in the body", "lost in a thread of the body"]),
         ("panic_in_blocking_task_of_body", ["a panic in the body", "lost in a blocking task"]),
         ("panic_on_many_threads", ["the node `a`", "lost on a worker"]),
+        ("panic_while_the_body_blocks", [here, "lost while the body blocks"]),
+        ("panic_while_the_body_spins", [here, "lost while the body spins"]),
         ("panic_in_body_in_node", ["the node `a`", "lost beside a body in a node"]),
         ("panic_in_enter", [here, "lost in enter"]),
         ("panic_in_drop_of_task", ["the node `a`", "lost when a task is dropped"]),
@@ -265,6 +282,65 @@ async fn joined_task_of_tokio(a: Node) {
     set.spawn(async { panic!("read") });
     assert!(set.join_next().await.expect("there is one").is_err());
     a.run(async || assert!(tokio::spawn(async { panic!("read") }).await.is_err())).await;
+}
+
+/// A task on another thread may panic before its handle is awaited for the first time.
+async fn joined_at_once() {
+    for _ in 0..20 {
+        assert!(tokio::task::spawn_blocking(|| panic!("read")).await.expect_err("it panics").is_panic());
+        assert!(tokio::spawn(async { panic!("read") }).await.expect_err("it panics").is_panic());
+        // Other tasks come and go meanwhile.
+        let (dead, alive) = tokio::join!(
+            tokio::task::spawn_blocking(|| panic!("read")),
+            tokio::spawn(tokio::task::yield_now())
+        );
+        assert!(dead.expect_err("it panics").is_panic() && alive.is_ok());
+    }
+}
+
+#[netns_test]
+async fn joined_tasks_on_other_threads(a: Node) {
+    joined_at_once().await;
+    a.run(joined_at_once).await;
+}
+
+#[netns_test(flavor = "multi_thread", worker_threads = 2)]
+async fn joined_tasks_on_many_threads(a: Node) {
+    joined_at_once().await;
+    a.run(joined_at_once).await;
+}
+
+/// What panics is waited for by other means than its handle, which must not be held up for ever.
+#[netns_test]
+async fn allowed_while_the_body_blocks(network: Network) {
+    let _guard = network.allow_panics();
+    let (tell, told) = std::sync::mpsc::channel::<()>();
+    let handle = tokio::task::spawn_blocking(move || {
+        let _told_when_dropped = tell;
+        panic!("allowed")
+    });
+    told.recv().expect_err("the task drops it");
+    assert!(handle.await.expect_err("it panics").is_panic());
+}
+
+#[netns_test]
+#[ignore = "fails on purpose"]
+async fn panic_while_the_body_blocks(_a: Node) {
+    let (tell, told) = std::sync::mpsc::channel::<()>();
+    tokio::task::spawn_blocking(move || {
+        let _told_when_dropped = tell;
+        panic!("lost while the body blocks")
+    });
+    told.recv().expect_err("the task drops it");
+}
+
+#[netns_test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "fails on purpose"]
+async fn panic_while_the_body_spins(_a: Node) {
+    let handle = tokio::spawn(async { panic!("lost while the body spins") });
+    while !handle.is_finished() {
+        std::hint::spin_loop();
+    }
 }
 
 #[netns_test]

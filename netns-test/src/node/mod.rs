@@ -264,7 +264,7 @@ impl Node {
             Err(error) => panic!("{error}"),
         };
         let dispatch = job::dispatch();
-        let (handle, future) = job::job(work);
+        let (handle, future) = job::job(Weak::clone(&self.0.net), work);
         let submitted = worker.submit(Box::new(move || {
             tokio::task::spawn_local(job::dispatched(dispatch, future()));
         }));
