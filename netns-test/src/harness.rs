@@ -232,8 +232,9 @@ fn verdict(
     match ending {
         Ending::Ran(Err(caught)) => {
             own = caught.index();
-            if test.should_panic != ShouldPanic::No && net.is_some_and(|net| net.gave_up.load(Ordering::Acquire)) {
-                texts.push("the panic came from a wait that gave up, not from the test".to_owned());
+            let failure = net.and_then(|net| net.own_failure.get());
+            if let (Some(failure), ShouldPanic::Yes | ShouldPanic::With(_)) = (failure, test.should_panic) {
+                texts.push(format!("the panic came from {failure}, not from the test"));
             }
             match (test.should_panic, caught.message()) {
                 (ShouldPanic::Yes, _) => {}

@@ -30,8 +30,8 @@ pub(crate) struct Net {
     /// What the process's children had used when the network was made.
     pub(crate) reaped: Reaped,
     pub(crate) ended: AtomicBool,
-    /// Whether a wait gave up before the timeout: a panic over that is not the test's own.
-    pub(crate) gave_up: AtomicBool,
+    /// What this crate did not manage for the test, the first time: a panic over that is not the test's own.
+    pub(crate) own_failure: OnceLock<String>,
 }
 
 /// When the body started, and how long it may take.

@@ -371,7 +371,7 @@ fn assemble(
         witness: Witness::default(),
         reaped: Reaped::by_now(),
         ended: AtomicBool::new(false),
-        gave_up: AtomicBool::new(false),
+        own_failure: OnceLock::new(),
     });
     let places =
         net.nodes.iter().map(|node| (Some(node.index()), &node.namespaces)).chain([(None, &net.body)]);

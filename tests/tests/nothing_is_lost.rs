@@ -446,6 +446,35 @@ async fn waits_in_vain(a: Node) {
     a.wait_listening(80).await.unwrap();
 }
 
+/// The process has no file descriptor left for the thread of the node.
+fn use_up_descriptors() -> Vec<std::fs::File> {
+    std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect()
+}
+
+#[netns_test]
+#[should_panic]
+#[ignore = "fails on purpose"]
+async fn node_cannot_run_anything(a: Node) {
+    let _all = use_up_descriptors();
+    a.run(async || {}).await;
+}
+
+#[netns_test]
+#[should_panic]
+#[ignore = "fails on purpose"]
+fn node_cannot_start_a_thread(a: Node) {
+    let _all = use_up_descriptors();
+    drop(a.spawn_thread("worker", || ()));
+}
+
+#[netns_test]
+#[should_panic(expected = "failed to enter")]
+#[ignore = "fails on purpose"]
+fn node_cannot_be_entered(a: Node) {
+    let _all = use_up_descriptors();
+    a.enter(|| ());
+}
+
 #[netns_test]
 #[should_panic]
 #[ignore = "fails on purpose"]
@@ -482,6 +511,10 @@ fn should_panic_wants_the_tests_own_panic() {
     rerun("panics_otherwise").run().failed_with(&["something else", "expected substring: \"this\""]);
     rerun("times_out").run().failed_with(&["timed out after 500ms"]);
     rerun("waits_in_vain").run().failed_with(&["a wait that gave up"]);
+    for name in ["node_cannot_run_anything", "node_cannot_start_a_thread", "node_cannot_be_entered"] {
+        let outcome = rerun(name).in_shell("ulimit -n 200; exec \"$@\"").run();
+        outcome.failed_with(&["the panic came from netns-test", "Too many open files", "not from the test"]);
+    }
     rerun("somebody_else_panics").run().failed_with(&["did not panic as expected", "not the test"]);
     rerun("returns_an_error").run().failed_with(&["did not panic as expected", "not a panic"]);
     rerun("argument_is_refused").run().failed_with(&["failed to find the node `nobody`"]);

@@ -152,7 +152,7 @@ impl Node {
         let entered = self.worker().map_err(io::Error::from).and_then(|_| self.enter_depth(Depth::Whole));
         match entered {
             Ok(_inside) => work(),
-            Err(error) => panic!("failed to enter the node `{}`: {error}", self.name()),
+            Err(error) => self.fail(format!("failed to enter the node `{}`: {error}", self.name())),
         }
     }
 
@@ -221,16 +221,29 @@ impl Node {
 
     /// Runs async code on the calling thread, which is in the node, in a runtime of its own.
     fn run_here<F: AsyncFnOnce() -> R, R>(&self, work: F) -> R {
-        let net = self.net().unwrap_or_else(|error| panic!("{error}"));
+        let net = self.net().unwrap_or_else(|error| self.fail(error));
         let runtime = worker::runtime(net.flavor, &self.thread_name(&net, None), &self.0.namespaces);
-        let runtime = runtime.unwrap_or_else(|error| panic!("failed to build a runtime: {error}"));
+        let runtime =
+            runtime.unwrap_or_else(|error| self.fail(format!("failed to build a runtime: {error}")));
         LocalSet::new().block_on(&runtime, async { work().await })
+    }
+
+    /// Panics over something that this crate could not do. `#[should_panic]` is about the test's own panics.
+    #[track_caller]
+    fn fail(&self, failure: impl fmt::Display) -> ! {
+        if let Some(net) = self.0.net.upgrade() {
+            // The first is the cause of what follows.
+            net.own_failure.get_or_init(|| format!("netns-test ({failure})"));
+        }
+        panic!("{failure}")
     }
 
     fn resume(&self, error: job::JoinError) -> ! {
         match error.into_panic() {
             Some(payload) => panic::resume_unwind(payload),
-            None => panic!("work in the node `{}` was cancelled: its test has ended", self.name()),
+            None => {
+                self.fail(format!("work in the node `{}` was cancelled: its test has ended", self.name()))
+            }
         }
     }
 
@@ -261,7 +274,7 @@ impl Node {
     {
         let worker = match self.worker() {
             Ok(worker) => worker,
-            Err(error) => panic!("{error}"),
+            Err(error) => self.fail(error),
         };
         let dispatch = job::dispatch();
         let (handle, future) = job::job(Weak::clone(&self.0.net), work);
@@ -270,7 +283,7 @@ impl Node {
         }));
         match submitted {
             true => handle,
-            false => panic!("{}", self.ended()),
+            false => self.fail(self.ended()),
         }
     }
 
@@ -292,13 +305,14 @@ impl Node {
             // The node's own thread first: /proc/net of the node is its.
             self.worker()?;
             let (handle, tell) = job::handle();
+            let node = self.clone();
             worker::spawn_in(
                 self.thread_name(&net, Some(name)),
                 Arc::clone(&self.0.namespaces),
                 move |settled| {
                     let output = watched(move || match settled {
                         Ok(()) => work(),
-                        Err(error) => panic!("{error}"),
+                        Err(error) => node.fail(error),
                     });
                     tell(output);
                 },
@@ -307,7 +321,7 @@ impl Node {
         });
         match started {
             Ok(handle) => ThreadHandle(handle),
-            Err(error) => panic!("{error}"),
+            Err(error) => self.fail(error),
         }
     }
 
