@@ -91,6 +91,7 @@ mod panics;
 mod plan;
 mod probe;
 mod provision;
+mod queue;
 mod registry;
 #[expect(unsafe_code, reason = "the one place for it")]
 mod sys;

@@ -51,7 +51,7 @@ impl std::fmt::Display for Leftover {
 /// Returns the threads that cannot be ended: they go with the process.
 pub(crate) fn tear_down(net: &Arc<Net>) -> Result<Vec<Leftover>, Error> {
     net.ended.store(true, Ordering::Release);
-    let workers: Vec<_> = net.nodes.iter().filter_map(|node| node.worker()).collect();
+    let workers: Vec<_> = net.nodes.iter().flat_map(|node| node.workers().clone()).collect();
     workers.iter().for_each(|worker| worker.stop());
     kill_processes(net)?;
     let ended = || workers.iter().all(|worker| worker.has_ended());

@@ -216,6 +216,44 @@ fn no_thread_task_or_working_handle_stays_after_a_test() {
     outcome.says(&["2 passed; 0 failed"]);
 }
 
+/// The namespaces of nodes that a thread left behind has asked, one after another, until the test's end.
+static ASKED: OnceLock<Vec<u64>> = OnceLock::new();
+
+#[netns_test]
+#[ignore = "run by its proof"]
+fn lets_its_nodes_be_asked_at_the_end(node: [Node; 20]) {
+    let inodes = node.iter().map(|node| fs::File::from(node.netns_fd().try_clone_to_owned().unwrap()));
+    ASKED.set(inodes.map(|netns| netns.metadata().unwrap().ino()).collect()).expect("once");
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for node in node {
+            // The last ones come too late.
+            let asked = catch_unwind(AssertUnwindSafe(|| drop(node.spawn(std::future::pending::<()>))));
+            let _ended = tell.send(());
+            if asked.is_err() {
+                return;
+            }
+        }
+    });
+    for _ in 0..5 {
+        told.recv().expect("it asks");
+    }
+}
+
+#[test]
+#[ignore = "run by its proof"]
+fn looks_for_threads_of_nodes_that_were_asked() {
+    let inodes = ASKED.get().expect("libtest runs tests in the order of their names");
+    eventually("the threads of nodes", || !inodes.iter().any(|inode| is_inhabited(*inode)));
+}
+
+#[test]
+fn no_thread_of_a_node_begins_after_the_end() {
+    let outcome = Rerun::with(&["--ignored", "asked", "--test-threads=1"]).run();
+    assert!(outcome.status.success(), "{outcome}");
+    outcome.says(&["2 passed; 0 failed"]);
+}
+
 // The end of the process.
 
 #[netns_test]
