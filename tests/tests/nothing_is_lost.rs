@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use netns_test::{Argument, Error, FromNetwork, Network, Node, netns_test};
-use netns_test_tests::rerun;
+use netns_test_tests::{Rerun, rerun};
 
 // Tests that fail, each in its own way.
 
@@ -243,6 +243,40 @@ fn exit_and_abort_fail_the_process() {
     }
     let outcome = rerun("abort").run();
     assert!(!outcome.status.success(), "{outcome}");
+}
+
+/// What ends the process after its test has ended.
+static EXITS_LATER: std::sync::OnceLock<std::sync::mpsc::Sender<()>> = std::sync::OnceLock::new();
+
+#[netns_test]
+#[ignore = "fails on purpose"]
+fn late_exit_a_is_prepared(a: Node) {
+    let (tell, told) = std::sync::mpsc::channel();
+    a.enter(|| {
+        std::thread::spawn(move || {
+            told.recv().expect("the other test tells");
+            std::process::exit(0)
+        })
+    });
+    EXITS_LATER.set(tell).expect("once");
+}
+
+#[test]
+#[ignore = "fails on purpose"]
+fn late_exit_by_a_thread_left_behind() {
+    EXITS_LATER.get().expect("libtest runs tests in the order of their names").send(()).expect("it waits");
+    std::thread::park();
+}
+
+#[test]
+fn exit_after_the_end_of_a_test_fails_the_process() {
+    // In the order of their names.
+    let outcome = Rerun::with(&["--ignored", "late_exit_", "--test-threads=1"]);
+    let outcome = outcome.in_shell("exec \"$@\" --skip late_exit_by").run();
+    assert!(outcome.status.success(), "the first alone is no failure: {outcome}");
+    let outcome = Rerun::with(&["--ignored", "late_exit_", "--test-threads=1"]).run();
+    assert_eq!(outcome.status.code(), Some(101), "{outcome}");
+    outcome.says(&["a thread that the test `late_exit_a_is_prepared` left behind called `exit`"]);
 }
 
 // What a test catches is its own business: these pass.
