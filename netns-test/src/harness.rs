@@ -55,7 +55,8 @@ enum Progress {
 
 /// Runs one test, on libtest's thread. Returning passes it, unwinding fails it.
 pub(crate) fn run(test: &'static TestCase, body: Body) {
-    panics::install_hook();
+    // What replaced it has been told by the test that did so, or is none of this crate's tests.
+    panics::ensure_hook();
     if let Some(cause) = probe::refusal().or_else(|| unmet(test)) {
         return refuse(test, &cause);
     }
@@ -126,6 +127,12 @@ fn live(test: &'static TestCase, body: Body) -> Verdict {
         }
     };
     let verdict = verdict(test, net.as_deref(), ending, leftovers);
+    if panics::ensure_hook() {
+        eprintln!(
+            "netns-test: the panic hook was replaced while the test ran, by this test or one beside it: a panic of a task or \
+             thread that nobody reads may have been missed (let the new hook call the old one)"
+        );
+    }
     if let Some(net) = net {
         hold(&net);
     }

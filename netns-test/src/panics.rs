@@ -1,7 +1,7 @@
 //! Which panics a test has to answer for.
 //!
-//! A chained panic hook notes every panic of a running test, by the network namespace of its thread. What becomes of it
-//! is told by whoever is around: [`watched`] code (bodies, jobs and threads of nodes) knows for sure whether a panic
+//! A chained panic hook notes every panic of a running test, by the network namespace of its thread; whether it is still
+//! there is asked for before and after each test. What becomes of a panic is told by whoever is around: [`watched`] code (bodies, jobs and threads of nodes) knows for sure whether a panic
 //! came through. Elsewhere, in tasks that user code spawned and threads that it made, the frames say whether the panic is
 //! on its way to code that catches it or to the end of the task or thread. A task's panic is settled when the one who
 //! awaits its `JoinHandle` is woken by it; so a task that panics before its handle can have been awaited is held up, in
@@ -14,7 +14,7 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 use std::{fs, thread};
@@ -239,7 +239,9 @@ pub(crate) fn watched<R>(work: impl FnOnce() -> R) -> Result<R, Caught> {
     let result = catch_unwind(AssertUnwindSafe(work));
     WATCHED.set(outer);
     result.map_err(|payload| {
-        let record = LAST.take();
+        // One that the hook did not hear of: it was resumed, or somebody had replaced the hook.
+        let unheard = || note(String::new(), text(&*payload).to_owned()).map(|noted| noted.record.clone());
+        let record = LAST.take().or_else(unheard);
         if let Some(record) = &record {
             record.set_uncaught(record.net.witness.allowing.load(Ordering::Relaxed) == 0);
         }
@@ -332,20 +334,96 @@ impl Wake for Observer {
     }
 }
 
-/// Chains the hook, once in a process.
-pub(crate) fn install_hook() {
-    static INSTALL: Once = Once::new();
-    INSTALL.call_once(|| {
-        let previous = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            // Noted before the previous hook prints: with a backtrace that takes 100 ms.
-            let noted = note(info);
-            previous(info);
-            if let Some(noted) = noted {
-                noted.settle();
-            }
-        }));
+/// What is known of the hook.
+struct Hook {
+    /// How deep in the stack a panic meets it, as measured by [`probe`].
+    depth: Option<usize>,
+    /// How often it was chained.
+    chained: u32,
+}
+
+/// How often the hook is chained at most: a test that replaces it each time makes a chain of it, which costs stack.
+const MOST_CHAINED: u32 = 200;
+
+/// Sees to it that this crate's hook is the first that a panic meets. Tells whether panics did not meet it at all: somebody
+/// had replaced it, and did not call it.
+///
+/// The standard library has no way to ask for the hook but to take it away, and meanwhile panics of other tests would not
+/// be heard. So a panic asks for it, one that only shows where another hook comes first.
+pub(crate) fn ensure_hook() -> bool {
+    static HOOK: Mutex<Option<Hook>> = Mutex::new(None);
+    let mut hook = HOOK.lock().unwrap_or_else(PoisonError::into_inner);
+    let (chained, is_missing) = match &*hook {
+        None => (0, false),
+        Some(hook) => match probe() {
+            None => (hook.chained, true),
+            found if found == hook.depth || hook.chained >= MOST_CHAINED => return false,
+            // Another one comes first, and calls it. From now on it is the other way round.
+            Some(_) => (hook.chained, false),
+        },
+    };
+    let previous = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| hear(info, &*previous)));
+    *hook = Some(Hook { depth: probe(), chained: chained + 1 });
+    is_missing
+}
+
+/// A panic that asks for the hook.
+#[derive(Clone, Copy)]
+struct Probe {
+    /// An address in the stack.
+    base: usize,
+    /// How far from there the hook was met.
+    depth: Option<usize>,
+}
+
+thread_local! {
+    static PROBE: Cell<Option<Probe>> = const { Cell::new(None) };
+    /// Whether this thread is in the hook: in a chain of several, the first one does the work.
+    static HEARS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// How deep in the stack a panic meets the hook; `None` if it does not.
+#[inline(never)]
+fn probe() -> Option<usize> {
+    let base = 0_u8;
+    PROBE.set(Some(Probe { base: std::ptr::from_ref(&base).addr(), depth: None }));
+    let asked: thread::Result<()> = catch_unwind(|| {
+        std::panic::panic_any("netns-test looks whether its panic hook is still there: this is no failure")
     });
+    drop(asked);
+    PROBE.take().and_then(|probe| probe.depth)
+}
+
+/// The hook.
+#[inline(never)]
+fn hear(info: &PanicHookInfo<'_>, previous: &dyn Fn(&PanicHookInfo<'_>)) {
+    let here = 0_u8;
+    if let Some(probe) = PROBE.get() {
+        let depth = probe.base.abs_diff(std::ptr::from_ref(&here).addr());
+        return PROBE.set(Some(Probe { depth: Some(depth), ..probe }));
+    }
+    if HEARS.replace(true) {
+        return previous(info);
+    }
+    // Noted before the previous hook prints: with a backtrace that takes 100 ms.
+    let location = info.location().map_or_else(String::new, ToString::to_string);
+    let noted = note(location, text(info.payload()).to_owned());
+    previous(info);
+    if let Some(noted) = noted {
+        noted.settle();
+    }
+    HEARS.set(false);
+}
+
+/// Resumes a panic that was told by a handle, and that somebody else has to answer for from here on.
+pub(crate) fn resume(payload: Box<dyn Any + Send>) -> ! {
+    // No hook hears of it: `resume_unwind` calls none.
+    let message = text(&*payload).to_owned();
+    if let Some(noted) = note(String::new(), message) {
+        noted.settle();
+    }
+    std::panic::resume_unwind(payload)
 }
 
 /// A panic whose fate is not known yet; the test waits for it.
@@ -354,7 +432,8 @@ struct Noted {
     watched: bool,
 }
 
-fn note(info: &PanicHookInfo<'_>) -> Option<Noted> {
+/// Notes a panic of the calling thread. One without a place is one that was heard of before, and comes again.
+fn note(location: String, message: String) -> Option<Noted> {
     // A thread whose namespace cannot be read belongs to no test.
     let place = registry::here().ok().flatten()?;
     let net = place.net.upgrade()?;
@@ -362,17 +441,22 @@ fn note(info: &PanicHookInfo<'_>) -> Option<Noted> {
     let watched = WATCHED.get().is_some_and(|outer| outer == task);
     let allowed = net.witness.allowing.load(Ordering::Relaxed) > 0;
     net.witness.open.fetch_add(1, Ordering::AcqRel);
-    let record = Record {
-        thread: thread::current().name().unwrap_or("<unnamed>").to_owned(),
-        node: place.node.map(|index| net.plan.nodes[index].name.clone()),
-        location: info.location().map_or_else(String::new, ToString::to_string),
-        message: text(info.payload()).to_owned(),
-        // Watched code says so when it comes through; elsewhere it counts until it is known to be caught.
-        uncaught: !watched && !allowed,
-    };
     let index = {
         let mut records = net.witness.records();
-        records.push(record);
+        let heard = || records.iter().rev().find(|record| record.message == message);
+        let location = match location.is_empty() {
+            true => heard()
+                .map_or_else(|| "at a place that is not known".to_owned(), |heard| heard.location.clone()),
+            false => location,
+        };
+        records.push(Record {
+            thread: thread::current().name().unwrap_or("<unnamed>").to_owned(),
+            node: place.node.map(|index| net.plan.nodes[index].name.clone()),
+            location,
+            message,
+            // Watched code says so when it comes through; elsewhere it counts until it is known to be caught.
+            uncaught: !watched && !allowed,
+        });
         records.len() - 1
     };
     Some(Noted { record: RecordRef { net, index }, watched })

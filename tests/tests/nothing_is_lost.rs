@@ -153,6 +153,35 @@ fn panic_in_spawn_thread(a: Node) {
     drop(a.spawn_thread("worker", || panic!("lost in spawn_thread")));
 }
 
+/// `run` hands the panic on to a task that nobody reads.
+#[netns_test]
+#[ignore = "fails on purpose"]
+async fn panic_of_run_in_task(a: Node) {
+    let (tell, told) = tokio::sync::oneshot::channel::<()>();
+    tokio::spawn(async move {
+        let _told_when_dropped = tell;
+        a.run(async || panic!("lost on its way")).await
+    });
+    told.await.expect_err("the task drops it");
+}
+
+#[netns_test]
+#[ignore = "fails on purpose"]
+async fn panic_of_run_in_spawn(a: Node, b: Node) {
+    let (tell, told) = tokio::sync::oneshot::channel::<()>();
+    drop(a.spawn(async move || {
+        let _told_when_dropped = tell;
+        b.run(async || panic!("lost between nodes")).await
+    }));
+    told.await.expect_err("the work drops it");
+}
+
+#[netns_test]
+#[ignore = "fails on purpose"]
+async fn panic_that_no_hook_hears(a: Node) {
+    drop(a.spawn(async || std::panic::resume_unwind(Box::new("lost without a hook"))));
+}
+
 #[netns_test]
 #[ignore = "fails on purpose"]
 async fn panic_in_drop(_a: Node) {
@@ -200,6 +229,9 @@ fn every_panic_and_error_fails_its_test_with_its_message_and_place() {
         ("panic_in_enter", [here, "lost in enter"]),
         ("panic_in_drop_of_task", ["the node `a`", "lost when a task is dropped"]),
         ("panic_in_spawn_thread", ["panic_in_spawn_thread@a/worker", "lost in spawn_thread"]),
+        ("panic_of_run_in_task", [here, "lost on its way"]),
+        ("panic_of_run_in_spawn", [here, "lost between nodes"]),
+        ("panic_that_no_hook_hears", ["the node `a`", "lost without a hook"]),
         ("panic_in_drop", [here, "lost in drop"]),
         ("error", ["Error:", "lost as an error"]),
         ("boxed_error", ["Error:", "lost in a box"]),
@@ -402,6 +434,59 @@ async fn allowed(network: Network) {
     while !handle.is_finished() {
         tokio::task::yield_now().await;
     }
+}
+
+// The panic hook belongs to the process, and a test may replace it.
+
+#[netns_test]
+#[ignore = "run by its proof"]
+async fn the_hook_1_is_replaced(_a: Node) {
+    std::panic::set_hook(Box::new(|_info| {}));
+}
+
+#[netns_test]
+#[ignore = "fails on purpose"]
+async fn the_hook_2_lost_in_a_task(_a: Node) {
+    let (tell, told) = tokio::sync::oneshot::channel::<()>();
+    tokio::spawn(async move {
+        let _told_when_dropped = tell;
+        panic!("lost after another test");
+    });
+    told.await.expect_err("the task drops it");
+}
+
+#[netns_test]
+#[ignore = "fails on purpose"]
+async fn the_hook_3_is_replaced_and_work_is_lost(a: Node) {
+    std::panic::set_hook(Box::new(|_info| {}));
+    drop(a.spawn(async || panic!("lost behind the hook")));
+}
+
+#[netns_test]
+#[ignore = "run by its proof"]
+async fn the_hook_4_is_chained(_a: Node) {
+    let previous = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        println!("the chained hook hears {info}");
+        previous(info);
+    }));
+}
+
+#[netns_test]
+#[ignore = "fails on purpose"]
+async fn the_hook_5_lost_in_a_thread(a: Node) {
+    a.enter(|| drop(std::thread::spawn(|| panic!("lost in a chain"))));
+}
+
+#[test]
+fn a_test_that_replaces_the_panic_hook_hides_no_panic_of_later_ones() {
+    let outcome = Rerun::with(&["--ignored", "the_hook_", "--test-threads=1", "--show-output"]).run();
+    outcome.says(&["2 passed; 3 failed"]);
+    outcome.says(&["lost after another test", "lost behind the hook", "lost in a chain"]);
+    outcome.says(&["the chained hook hears", "the panic hook was replaced while the test ran"]);
+    // Whether it is there is asked once where another comes first, and not again.
+    let asked = outcome.stdout.matches("the chained hook hears panicked at netns-test").count();
+    assert!(asked <= 1, "{outcome}");
 }
 
 // Output.

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::ControlFlow;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::{fmt, fs, io, panic};
+use std::{fmt, fs, io};
 
 pub use self::endpoint::ToEndpoint;
 pub use self::interface::Interface;
@@ -21,7 +21,7 @@ use crate::namespace::{Depth, Entered, Namespaces, enter};
 use crate::netlink::state::{Address, Link, Neighbour, Route, Socket};
 use crate::netlink::{DiagSocket, RouteSocket};
 use crate::network::{Net, Network};
-use crate::panics::watched;
+use crate::panics::{self, watched};
 use crate::plan::NodePlan;
 use crate::queue::Job;
 use crate::sysctl;
@@ -222,7 +222,7 @@ impl Node {
 
     fn resume(&self, error: job::JoinError) -> ! {
         match error.into_panic() {
-            Some(payload) => panic::resume_unwind(payload),
+            Some(payload) => panics::resume(payload),
             None => {
                 self.fail(format!("work in the node `{}` was cancelled: its test has ended", self.name()))
             }
