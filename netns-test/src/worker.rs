@@ -13,7 +13,7 @@ use tracing_core::Dispatch;
 
 use crate::__private::Runtime as Flavor;
 use crate::error::{Doing, Error};
-use crate::namespace::{Namespaces, current_inode, prepare_thread};
+use crate::namespace::{Namespaces, prepare_thread};
 use crate::queue::{Job, Queue};
 use crate::{job, mounts, queue, sys};
 
@@ -45,7 +45,7 @@ pub(crate) fn runtime(flavor: Flavor, name: &str, namespaces: &Arc<Namespaces>) 
 
 fn settle(namespaces: &Namespaces) -> Result<(), Error> {
     prepare_thread()?;
-    if current_inode().doing(|| "read a thread's network namespace")? == namespaces.inode() {
+    if namespaces.are_here().doing(|| "read a thread's namespaces")? {
         return Ok(());
     }
     namespaces.settle().doing(|| "move a thread of a runtime into its node")

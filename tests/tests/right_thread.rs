@@ -300,6 +300,37 @@ fn enter_returns_the_thread(client: Node, server: Node) {
     assert_eq!(from_server, (in_client, in_server));
 }
 
+/// The network, mount and UTS namespaces of the calling thread.
+fn namespaces() -> [u64; 3] {
+    let inode = |kind| fs::metadata(format!("/proc/thread-self/ns/{kind}")).expect("the namespace").ino();
+    ["net", "mnt", "uts"].map(inode)
+}
+
+/// Code that enters a node's network by itself has the mounts and the host name of where it came from.
+#[netns_test(nodes = 2)]
+fn enter_returns_a_thread_that_entered_a_network_by_itself(client: Node, server: Node) {
+    let (in_client, in_server) = (of(&client), of(&server));
+    let all_of_client = client.enter(namespaces);
+    thread::scope(|scope| {
+        let entered = scope.spawn(|| {
+            let [_, mounts, host] = namespaces();
+            nix::sched::setns(client.netns_fd(), nix::sched::CloneFlags::CLONE_NEWNET).expect("it may");
+            let own = [all_of_client[0], mounts, host];
+            assert_eq!(namespaces(), own);
+            assert_eq!((server.enter(here), namespaces()), (in_server, own));
+            assert_eq!((client.enter(here), namespaces()), (in_client.clone(), own));
+            // A runtime's thread that it brings about is in all of the node.
+            let handle = client.blocking_run(async || tokio::runtime::Handle::current());
+            let threads: Vec<_> = (0..3).map(|_| handle.spawn_blocking(here)).collect();
+            for thread in threads {
+                assert_eq!(client.blocking_run(async move || thread.await.unwrap()), in_client);
+            }
+        });
+        entered.join().unwrap();
+    });
+    assert_eq!(client.enter(namespaces), all_of_client);
+}
+
 static TO_A_FOREIGN_THREAD: Mutex<Option<mpsc::Sender<Node>>> = Mutex::new(None);
 static FROM_A_FOREIGN_THREAD: Mutex<Option<mpsc::Receiver<[String; 3]>>> = Mutex::new(None);
 
