@@ -199,7 +199,7 @@ fn block_on(
     let local = LocalSet::new();
     let output = local.block_on(&runtime, async {
         let output = {
-            let mut body = pin!(Watched::new(async {
+            let mut body = pin!(Watched::new(std::sync::Arc::downgrade(&network.0), async {
                 let body = body(&Arguments(network))?;
                 Ok(body.await)
             }));

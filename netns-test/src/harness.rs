@@ -55,7 +55,8 @@ enum Progress {
 
 /// Runs one test, on libtest's thread. Returning passes it, unwinding fails it.
 pub(crate) fn run(test: &'static TestCase, body: Body) {
-    panics::install_hook();
+    // What replaced it has been told by the test that did so, or is none of this crate's tests.
+    panics::ensure_hook();
     if let Some(cause) = probe::refusal().or_else(|| unmet(test)) {
         return refuse(test, &cause);
     }
@@ -126,6 +127,12 @@ fn live(test: &'static TestCase, body: Body) -> Verdict {
         }
     };
     let mut verdict = verdict(test, net.as_deref(), ending, leftovers);
+    if panics::ensure_hook() {
+        eprintln!(
+            "netns-test: the panic hook was replaced while the test ran, by this test or one beside it: a panic of a task or \
+             thread that nobody reads may have been missed (let the new hook call the old one)"
+        );
+    }
     if let Some(net) = net {
         verdict = keep_artifacts(&net, verdict);
         hold(&net);
@@ -162,7 +169,7 @@ fn body_thread(
     };
     drop(network);
     if !matches!(&ending, Ending::Ran(Ok(code)) if *code == ExitCode::SUCCESS) {
-        hint_at_forgotten_handles(&net);
+        hint_at_forgotten_handles(test, &net);
     }
     if claimed.swap(true, Ordering::AcqRel) {
         return None;
@@ -233,8 +240,9 @@ fn verdict(
     match ending {
         Ending::Ran(Err(caught)) => {
             own = caught.index();
-            if test.should_panic != ShouldPanic::No && net.is_some_and(|net| net.gave_up.load(Ordering::Acquire)) {
-                texts.push("the panic came from a wait that gave up, not from the test".to_owned());
+            let failure = net.and_then(|net| net.own_failure.get());
+            if let (Some(failure), ShouldPanic::Yes | ShouldPanic::With(_)) = (failure, test.should_panic) {
+                texts.push(format!("the panic came from {failure}, not from the test"));
             }
             match (test.should_panic, caught.message()) {
                 (ShouldPanic::Yes, _) => {}
@@ -267,15 +275,20 @@ fn verdict(
         .extend(uncaught.iter().filter(|(index, _)| Some(*index) != own).map(|(_, record)| describe(record)));
     let failed = !texts.is_empty() || payload.is_some();
     match leftovers {
-        Ok(threads) if failed && !threads.is_empty() => {
+        Ok(threads) if threads.is_empty() => {}
+        Ok(threads) => {
             let names: Vec<String> = threads.iter().map(Leftover::to_string).collect();
-            texts.push(format!(
+            let text = format!(
                 "{} left behind: {}",
                 plural(threads.len(), "thread was", "threads were"),
                 names.join(", ")
-            ));
+            );
+            match failed {
+                true => texts.push(text),
+                // No reason to fail, but it is told: within libtest's capture, so that whoever asks for output sees it.
+                false => eprintln!("netns-test: {text}"),
+            }
         }
-        Ok(_) => {}
         Err(error) => texts.push(error.to_string()),
     }
     match payload {
@@ -393,21 +406,34 @@ impl Drop for Running {
     }
 }
 
-/// A body that calls `exit(0)` would end the process as if all were well.
+/// A body that calls `exit(0)` would end the process as if all were well, and so would a thread that a test left behind.
 extern "C" fn at_exit() {
     // A child of fork(2) inherits the handler, and may exit as it likes.
-    if RUNNING.load(Ordering::Acquire) == 0 || PROCESS.get() != Some(&std::process::id()) {
+    if PROCESS.get() != Some(&std::process::id()) {
         return;
     }
-    let net = registry::here().ok().flatten().and_then(|place| place.net.upgrade());
-    let who = net.map_or_else(|| "a thread".to_owned(), |net| format!("the test `{}`", net.test));
-    let text = format!("netns-test: {who} called `exit` while netns tests were running: they have failed\n");
+    let left_by = registry::left_by().map(|test| format!("a thread that the test `{test}` left behind"));
+    let text = match (RUNNING.load(Ordering::Acquire), left_by) {
+        // libtest has come to its end, and has counted.
+        (0, None) => return,
+        (0, Some(who)) => format!("netns-test: {who} called `exit`: the run has failed\n"),
+        (_, left_by) => {
+            let net = registry::here().ok().flatten().and_then(|place| place.net.upgrade());
+            let running = net.map(|net| format!("the test `{}`", net.test));
+            let who = running.or(left_by).unwrap_or_else(|| "a thread".to_owned());
+            format!("netns-test: {who} called `exit` while netns tests were running: they have failed\n")
+        }
+    };
     sys::process::write_raw(2, text.as_bytes());
     sys::process::exit_now(101)
 }
 
 /// Says so where the body tried to reach something from its own namespace, which has the loopback only.
-fn hint_at_forgotten_handles(net: &Net) {
+fn hint_at_forgotten_handles(test: &TestCase, net: &Net) {
+    // In a node it stands in the network, and what found no route there was sent on purpose.
+    if test.run_in.is_some() {
+        return;
+    }
     let unrouted = |file: &str, name: &str| {
         let text = fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap_or_default();
         counter(&text, name)

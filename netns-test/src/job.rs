@@ -4,15 +4,17 @@ use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
+use std::thread::{self, Thread, ThreadId};
 
 use tokio::sync::oneshot;
 use tracing_core::Dispatch;
 use tracing_core::subscriber::NoSubscriber;
 
+use crate::network::Net;
 use crate::panics::{Caught, Watched};
+use crate::queue::{Job, Waiting};
 
 /// A handle to work that runs in a node; await it for the result.
 ///
@@ -21,6 +23,10 @@ use crate::panics::{Caught, Watched};
 pub struct JoinHandle<R> {
     result: oneshot::Receiver<Result<R, Caught>>,
     abort: Option<oneshot::Sender<()>>,
+    /// Gone when the work has ended or was dropped.
+    running: Weak<()>,
+    /// The thread that has begun with the work, and that it cannot leave.
+    thread: Arc<OnceLock<ThreadId>>,
 }
 
 impl<R> JoinHandle<R> {
@@ -34,14 +40,29 @@ impl<R> JoinHandle<R> {
 
     /// Whether the work has ended, in whatever way.
     pub fn is_finished(&self) -> bool {
-        !self.result.is_empty() || self.result.is_terminated()
+        !self.result.is_empty() || self.running.strong_count() == 0
     }
 
     /// Blocks the calling thread until the work has ended.
     ///
+    /// On a thread of a node, what the node is asked to run meanwhile runs on another thread of it.
+    ///
     /// # Errors
     /// When the work panicked or was cancelled.
+    ///
+    /// # Panics
+    /// When the work has begun on the calling thread, and so could never end: await the handle there.
+    #[track_caller]
     pub fn blocking_join(self) -> Result<R, JoinError> {
+        // From here on, work that has not begun begins elsewhere.
+        let _waiting = Waiting::start();
+        if !self.is_finished() && self.thread.get() == Some(&thread::current().id()) {
+            panic!(
+                "this work has begun on the thread `{}`, which cannot go on with it while it waits for it: `await` the \
+                 handle, or join it on another thread",
+                thread::current().name().unwrap_or_default()
+            );
+        }
         block_on(self)
     }
 }
@@ -115,21 +136,29 @@ impl std::error::Error for JoinError {}
 /// A handle, and what tells it the result of work that cannot be aborted.
 pub(crate) fn handle<R>() -> (JoinHandle<R>, impl FnOnce(Result<R, Caught>)) {
     let (tell, result) = oneshot::channel();
-    // A handle that was dropped wants no result; a panic in it then stays uncaught.
-    (JoinHandle { result, abort: None }, move |output| drop(tell.send(output)))
+    let running = Arc::new(());
+    let handle =
+        JoinHandle { result, abort: None, running: Arc::downgrade(&running), thread: Arc::default() };
+    let tell = move |output| {
+        // A handle that was dropped wants no result; a panic in it then stays uncaught.
+        drop(tell.send(output));
+        drop(running);
+    };
+    (handle, tell)
 }
 
-/// Handle and work: `make` is called where the work is to run, and its future tells the handle, and ends early when the
-/// handle says so.
-pub(crate) fn job<F, R>(make: F) -> (JoinHandle<R>, impl AsyncFnOnce() + use<F, R>)
+/// Handle and job: `make` is called where the job is run, and its future tells the handle, and ends early when the handle
+/// says so.
+pub(crate) fn job<F, R>(net: Weak<Net>, make: F) -> (JoinHandle<R>, Job)
 where
-    F: AsyncFnOnce() -> R,
+    F: AsyncFnOnce() -> R + Send + 'static,
+    R: Send + 'static,
 {
     let (mut handle, tell) = handle();
     let (abort, aborted) = oneshot::channel();
     handle.abort = Some(abort);
     let work = async move || {
-        let mut watched = pin!(Watched::new(async move { make().await }));
+        let mut watched = pin!(Watched::new(net, async move { make().await }));
         let mut aborted = pin!(aborted);
         let mut can_abort = true;
         let output = std::future::poll_fn(|context| {
@@ -146,7 +175,14 @@ where
             tell(output);
         }
     };
-    (handle, work)
+    let begun = Arc::clone(&handle.thread);
+    let dispatch = dispatch();
+    let job = move || {
+        // A job is run once.
+        begun.get_or_init(|| thread::current().id());
+        tokio::task::spawn_local(dispatched(dispatch, work()));
+    };
+    (handle, Box::new(job))
 }
 
 /// The calling thread's tracing subscriber, if it has one.
@@ -157,10 +193,7 @@ pub(crate) fn dispatch() -> Option<Dispatch> {
 }
 
 /// A future that runs under a subscriber.
-pub(crate) fn dispatched<F: Future>(
-    dispatch: Option<Dispatch>,
-    future: F,
-) -> impl Future<Output = F::Output> {
+fn dispatched<F: Future>(dispatch: Option<Dispatch>, future: F) -> impl Future<Output = F::Output> {
     let mut future = Box::pin(future);
     std::future::poll_fn(move |context| match &dispatch {
         Some(dispatch) => tracing_core::dispatcher::with_default(dispatch, || future.as_mut().poll(context)),

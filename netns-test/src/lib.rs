@@ -61,7 +61,7 @@
 //! - A network that cannot be made. The message says why, and names the command that mends it.
 //!
 //! When the test ends, its tasks are dropped, its processes killed, its sockets destroyed. A thread that blocks or spins cannot be
-//! ended from outside: if the test fails, the message names it.
+//! ended from outside: the test's output names it.
 //!
 //! # Environment variables
 //!
@@ -96,6 +96,7 @@ mod probe;
 mod processes;
 mod program;
 mod provision;
+mod queue;
 mod registry;
 #[expect(unsafe_code, reason = "the one place for it")]
 mod sys;

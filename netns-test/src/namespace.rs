@@ -18,7 +18,27 @@ pub(crate) struct Namespaces {
     net: OwnedFd,
     mount: OwnedFd,
     uts: OwnedFd,
-    inodes: [u64; 3],
+    inodes: Inodes,
+}
+
+/// The names of namespaces in the kernel: their inode numbers (namespaces(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Inodes {
+    net: u64,
+    mount: u64,
+    uts: u64,
+}
+
+impl Inodes {
+    /// Those that the calling thread is in.
+    fn current() -> io::Result<Self> {
+        Ok(Self { net: current_inode()?, mount: current("mnt")?, uts: current("uts")? })
+    }
+}
+
+/// The inode number of one namespace of the calling thread. /proc/self would be the main thread's.
+fn current(kind: &str) -> io::Result<u64> {
+    Ok(nix::sys::stat::stat(format!("/proc/thread-self/ns/{kind}").as_str())?.st_ino)
 }
 
 /// What all three are made with.
@@ -33,10 +53,10 @@ impl Namespaces {
     }
 
     fn of_this_thread() -> io::Result<Self> {
-        // /proc/self would be the main thread's.
         let open = |kind: &str| fs::File::open(format!("/proc/thread-self/ns/{kind}")).map(OwnedFd::from);
         let (net, mount, uts) = (open("net")?, open("mnt")?, open("uts")?);
-        let inodes = [fstat(&net)?.st_ino, fstat(&mount)?.st_ino, fstat(&uts)?.st_ino];
+        let inode = |namespace: &OwnedFd| fstat(namespace).map(|stat| stat.st_ino);
+        let inodes = Inodes { net: inode(&net)?, mount: inode(&mount)?, uts: inode(&uts)? };
         Ok(Self { net, mount, uts, inodes })
     }
 
@@ -46,12 +66,18 @@ impl Namespaces {
 
     /// The network namespace's inode number, which is its name in the kernel (namespaces(7)).
     pub(crate) fn inode(&self) -> u64 {
-        self.inodes[0]
+        self.inodes.net
     }
 
     /// The inode numbers of all three; no two namespaces of whatever kind have the same.
     pub(crate) fn inodes(&self) -> [u64; 3] {
-        self.inodes
+        let Inodes { net, mount, uts } = self.inodes;
+        [net, mount, uts]
+    }
+
+    /// Whether the calling thread is in all of them.
+    pub(crate) fn are_here(&self) -> io::Result<bool> {
+        Ok(Inodes::current()? == self.inodes)
     }
 
     /// Moves the calling thread in for good. Its working directory stays the one of that name.
@@ -74,7 +100,7 @@ impl Namespaces {
 
 /// The network namespace that the calling thread is in, by inode number.
 pub(crate) fn current_inode() -> io::Result<u64> {
-    Ok(nix::sys::stat::stat("/proc/thread-self/ns/net")?.st_ino)
+    current("net")
 }
 
 /// Makes the calling thread one that may make and enter namespaces: its capabilities raised, its working directory its
@@ -122,7 +148,16 @@ pub(crate) fn enter(target: &Namespaces, depth: Depth) -> io::Result<Entered> {
             )
         })?
         .namespaces;
-    if home.inode() == target.inode() {
+    // Code that entered the network by itself is at home in it, with mounts and a host name from elsewhere.
+    let home = match depth {
+        Depth::Whole if !home.are_here()? => Arc::new(Namespaces::of_this_thread()?),
+        _ => home,
+    };
+    let is_there = match depth {
+        Depth::Whole => home.inodes == target.inodes,
+        Depth::Network => home.inodes.net == target.inodes.net,
+    };
+    if is_there {
         return Ok(Entered { back: None, _not_send: PhantomData });
     }
     let directory = match depth {

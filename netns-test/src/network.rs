@@ -36,8 +36,8 @@ pub(crate) struct Net {
     /// What the process's children had used when the network was made.
     pub(crate) reaped: Reaped,
     pub(crate) ended: AtomicBool,
-    /// Whether a wait gave up before the timeout: a panic over that is not the test's own.
-    pub(crate) gave_up: AtomicBool,
+    /// What this crate did not manage for the test, the first time: a panic over that is not the test's own.
+    pub(crate) own_failure: OnceLock<String>,
 }
 
 /// When the body started, and how long it may take.
@@ -140,10 +140,15 @@ impl Network {
     /// Until the guard is dropped, panics of the test's other threads and tasks do not fail it.
     ///
     /// A panic that nobody catches fails the test, wherever it happens. What the test catches is its own business:
-    /// `catch_unwind`, a [`JoinHandle`](crate::JoinHandle) that is read, a Tokio `JoinHandle` or `JoinSet` that is awaited when
-    /// its task panics. What the framework cannot see, this guard says: a Tokio `JoinHandle` that is read later, a thread
-    /// of the standard library that is joined, and a `catch_unwind` within a task or thread of a program whose frames
-    /// have no names (optimised or stripped, without debug information).
+    /// `catch_unwind`, a [`JoinHandle`](crate::JoinHandle) that is read, and a Tokio `JoinHandle` or `JoinSet` that the body,
+    /// or work of a node ([`run`](crate::Node::run), [`spawn`](crate::Node::spawn)), awaits at once, or already awaits when
+    /// its task panics. What the framework cannot see, this guard says:
+    ///
+    /// - a Tokio `JoinHandle` that is first awaited later than its task panicked, with another `await` before it;
+    /// - one that is awaited by a task of the test's own (within a `tokio::spawn`), or in a runtime of the test's own;
+    /// - a thread of the standard library that is joined;
+    /// - a `catch_unwind` within a task or thread of a program whose frames have no names (optimised or stripped, without
+    ///   debug information).
     pub fn allow_panics(&self) -> AllowPanics {
         AllowPanics::new(Arc::clone(&self.0))
     }

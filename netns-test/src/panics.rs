@@ -1,10 +1,11 @@
 //! Which panics a test has to answer for.
 //!
-//! A chained panic hook notes every panic of a running test, by the network namespace of its thread. What becomes of it
-//! is told by whoever is around: [`watched`] code (bodies, jobs and threads of nodes) knows for sure whether a panic
+//! A chained panic hook notes every panic of a running test, by the network namespace of its thread; whether it is still
+//! there is asked for before and after each test. What becomes of a panic is told by whoever is around: [`watched`] code (bodies, jobs and threads of nodes) knows for sure whether a panic
 //! came through. Elsewhere, in tasks that user code spawned and threads that it made, the frames say whether the panic is
 //! on its way to code that catches it or to the end of the task or thread. A task's panic is settled when the one who
-//! awaits its `JoinHandle` is woken by it.
+//! awaits its `JoinHandle` is woken by it; so a task that panics before its handle can have been awaited is held up, in
+//! the hook, until it can.
 
 use std::any::Any;
 use std::backtrace::Backtrace;
@@ -12,10 +13,13 @@ use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
-use std::thread;
+use std::time::Duration;
+use std::{fs, thread};
+
+use nix::unistd::gettid;
 
 use crate::network::Net;
 use crate::registry;
@@ -28,6 +32,15 @@ pub(crate) struct Witness {
     open: AtomicUsize,
     /// How many guards of `allow_panics` are alive.
     allowing: AtomicUsize,
+    /// The polls of [`Watched`] futures that go on right now.
+    polls: Mutex<Vec<Polling>>,
+}
+
+/// One poll of a [`Watched`] future.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Polling {
+    serial: u64,
+    thread: i32,
 }
 
 #[derive(Clone, Debug)]
@@ -78,6 +91,34 @@ impl Drop for AllowPanics {
 impl Witness {
     fn records(&self) -> std::sync::MutexGuard<'_, Vec<Record>> {
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn polls(&self) -> std::sync::MutexGuard<'_, Vec<Polling>> {
+        self.polls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until every watched future that another thread polls right now is through with that, so that a handle which
+    /// it awaits at once is awaited; or until it is clear that it waits for something else first.
+    fn let_polls_end(&self) {
+        let own = gettid().as_raw();
+        let others: Vec<Polling> =
+            self.polls().iter().copied().filter(|polling| polling.thread != own).collect();
+        for polling in others {
+            let mut last = None;
+            let mut rested = 0;
+            let began = Activity::of(polling.thread).map(|activity| activity.ran);
+            while self.polls().contains(&polling) {
+                // A thread that cannot be looked at has ended.
+                let (Some(activity), Some(began)) = (Activity::of(polling.thread), began) else { break };
+                rested = if !activity.runs && last == Some(activity.ran) { rested + 1 } else { 0 };
+                // It blocks, perhaps for the very thread that stands here, or it spins.
+                if rested >= RESTED || activity.ran.saturating_sub(began) > SPINS {
+                    break;
+                }
+                last = Some(activity.ran);
+                thread::sleep(Duration::from_micros(500));
+            }
+        }
     }
 
     /// Whether no panic is being looked at.
@@ -133,12 +174,57 @@ thread_local! {
     static DIED: RefCell<Option<Died>> = const { RefCell::new(None) };
 }
 
+/// How often in a row a thread is seen not to run before it counts as blocked.
+const RESTED: u32 = 20;
+
+/// How long a thread runs, in nanoseconds of its processor, before it counts as spinning.
+const SPINS: u64 = 500_000_000;
+
+/// What a thread of this process is at.
+struct Activity {
+    runs: bool,
+    /// How long it has run, in nanoseconds.
+    ran: u64,
+}
+
+impl Activity {
+    fn of(thread: i32) -> Option<Self> {
+        let file = |name: &str| fs::read_to_string(format!("/proc/self/task/{thread}/{name}")).ok();
+        // proc_pid_stat(5): "tid (name) state …"; the name may hold parentheses.
+        let stat = file("stat")?;
+        let runs = stat.rsplit_once(") ")?.1.starts_with('R');
+        // Time on the processor, time that it waited for one (Documentation/scheduler/sched-stats.rst); a kernel without
+        // it has the clock's ticks in `stat`, which are too coarse: the state has to do.
+        let ran = file("schedstat").and_then(|text| text.split_whitespace().next()?.parse().ok());
+        Some(Self { runs, ran: ran.unwrap_or(0) })
+    }
+}
+
 /// A task that died of a panic.
 struct Died {
     record: RecordRef,
     task: tokio::task::Id,
-    /// The runtime's live tasks then. The dead one counts until it has told whoever awaits it.
+    /// The part of Tokio that polled it, which is compiled once for each type of task.
+    poll: Option<String>,
+    /// The runtime's live tasks then. The dead one counts until it has told whoever awaits it. `None` where other threads
+    /// may begin and end tasks meanwhile.
     alive: Option<usize>,
+}
+
+impl Died {
+    fn of(record: RecordRef, task: tokio::task::Id) -> Self {
+        let trace = Trace::capture();
+        let alive = if trace.is_in_a_pool() { None } else { alive_tasks() };
+        Self { record, task, poll: trace.poll().map(str::to_owned), alive }
+    }
+
+    /// Whether the calling thread, which wakes somebody, does so because this task has ended.
+    fn tells(&self) -> bool {
+        // Fewer or more: another task has ended or begun since, and this wake is that one's.
+        let is_alone = self.alive.is_none() || self.alive == alive_tasks();
+        let trace = Trace::capture();
+        is_alone && self.poll.is_some() && trace.poll() == self.poll.as_deref() && !trace.is_in_a_task()
+    }
 }
 
 fn alive_tasks() -> Option<usize> {
@@ -153,7 +239,9 @@ pub(crate) fn watched<R>(work: impl FnOnce() -> R) -> Result<R, Caught> {
     let result = catch_unwind(AssertUnwindSafe(work));
     WATCHED.set(outer);
     result.map_err(|payload| {
-        let record = LAST.take();
+        // One that the hook did not hear of: it was resumed, or somebody had replaced the hook.
+        let unheard = || note(String::new(), text(&*payload).to_owned()).map(|noted| noted.record.clone());
+        let record = LAST.take().or_else(unheard);
         if let Some(record) = &record {
             record.set_uncaught(record.net.witness.allowing.load(Ordering::Relaxed) == 0);
         }
@@ -165,14 +253,34 @@ pub(crate) fn watched<R>(work: impl FnOnce() -> R) -> Result<R, Caught> {
 pub(crate) struct Watched<F> {
     future: Pin<Box<F>>,
     waker: Arc<Observer>,
+    net: Weak<Net>,
 }
 
 impl<F: Future> Watched<F> {
-    pub(crate) fn new(future: F) -> Self {
+    pub(crate) fn new(net: Weak<Net>, future: F) -> Self {
         Self {
             future: Box::pin(future),
             waker: Arc::new(Observer { next: Mutex::new(Waker::noop().clone()) }),
+            net,
         }
+    }
+}
+
+/// A poll goes on until this is dropped.
+struct PollGuard(Arc<Net>, Polling);
+
+impl PollGuard {
+    fn new(net: Arc<Net>) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let polling = Polling { serial: NEXT.fetch_add(1, Ordering::Relaxed), thread: gettid().as_raw() };
+        net.witness.polls().push(polling);
+        Self(net, polling)
+    }
+}
+
+impl Drop for PollGuard {
+    fn drop(&mut self) {
+        self.0.witness.polls().retain(|polling| *polling != self.1);
     }
 }
 
@@ -183,6 +291,7 @@ impl<F: Future> Future for Watched<F> {
         self.waker.next().clone_from(context.waker());
         let waker = Waker::from(Arc::clone(&self.waker));
         let mut context = Context::from_waker(&waker);
+        let _polling = self.net.upgrade().map(PollGuard::new);
         match watched(|| self.future.as_mut().poll(&mut context)) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
@@ -216,9 +325,7 @@ impl Wake for Observer {
         if !thread::panicking()
             && DIED.with_borrow(|died| died.as_ref().is_some_and(is_past))
             && let Some(died) = DIED.take()
-            // Fewer or more: another task has ended or begun since, and this wake is that one's.
-            && died.alive == alive_tasks()
-            && with_frames(|frames| frames.any(is_harness))
+            && died.tells()
         {
             died.record.set_uncaught(false);
         }
@@ -227,20 +334,96 @@ impl Wake for Observer {
     }
 }
 
-/// Chains the hook, once in a process.
-pub(crate) fn install_hook() {
-    static INSTALL: Once = Once::new();
-    INSTALL.call_once(|| {
-        let previous = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            // Noted before the previous hook prints: with a backtrace that takes 100 ms.
-            let noted = note(info);
-            previous(info);
-            if let Some(noted) = noted {
-                noted.settle();
-            }
-        }));
+/// What is known of the hook.
+struct Hook {
+    /// How deep in the stack a panic meets it, as measured by [`probe`].
+    depth: Option<usize>,
+    /// How often it was chained.
+    chained: u32,
+}
+
+/// How often the hook is chained at most: a test that replaces it each time makes a chain of it, which costs stack.
+const MOST_CHAINED: u32 = 200;
+
+/// Sees to it that this crate's hook is the first that a panic meets. Tells whether panics did not meet it at all: somebody
+/// had replaced it, and did not call it.
+///
+/// The standard library has no way to ask for the hook but to take it away, and meanwhile panics of other tests would not
+/// be heard. So a panic asks for it, one that only shows where another hook comes first.
+pub(crate) fn ensure_hook() -> bool {
+    static HOOK: Mutex<Option<Hook>> = Mutex::new(None);
+    let mut hook = HOOK.lock().unwrap_or_else(PoisonError::into_inner);
+    let (chained, is_missing) = match &*hook {
+        None => (0, false),
+        Some(hook) => match probe() {
+            None => (hook.chained, true),
+            found if found == hook.depth || hook.chained >= MOST_CHAINED => return false,
+            // Another one comes first, and calls it. From now on it is the other way round.
+            Some(_) => (hook.chained, false),
+        },
+    };
+    let previous = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| hear(info, &*previous)));
+    *hook = Some(Hook { depth: probe(), chained: chained + 1 });
+    is_missing
+}
+
+/// A panic that asks for the hook.
+#[derive(Clone, Copy)]
+struct Probe {
+    /// An address in the stack.
+    base: usize,
+    /// How far from there the hook was met.
+    depth: Option<usize>,
+}
+
+thread_local! {
+    static PROBE: Cell<Option<Probe>> = const { Cell::new(None) };
+    /// Whether this thread is in the hook: in a chain of several, the first one does the work.
+    static HEARS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// How deep in the stack a panic meets the hook; `None` if it does not.
+#[inline(never)]
+fn probe() -> Option<usize> {
+    let base = 0_u8;
+    PROBE.set(Some(Probe { base: std::ptr::from_ref(&base).addr(), depth: None }));
+    let asked: thread::Result<()> = catch_unwind(|| {
+        std::panic::panic_any("netns-test looks whether its panic hook is still there: this is no failure")
     });
+    drop(asked);
+    PROBE.take().and_then(|probe| probe.depth)
+}
+
+/// The hook.
+#[inline(never)]
+fn hear(info: &PanicHookInfo<'_>, previous: &dyn Fn(&PanicHookInfo<'_>)) {
+    let here = 0_u8;
+    if let Some(probe) = PROBE.get() {
+        let depth = probe.base.abs_diff(std::ptr::from_ref(&here).addr());
+        return PROBE.set(Some(Probe { depth: Some(depth), ..probe }));
+    }
+    if HEARS.replace(true) {
+        return previous(info);
+    }
+    // Noted before the previous hook prints: with a backtrace that takes 100 ms.
+    let location = info.location().map_or_else(String::new, ToString::to_string);
+    let noted = note(location, text(info.payload()).to_owned());
+    previous(info);
+    if let Some(noted) = noted {
+        noted.settle();
+    }
+    HEARS.set(false);
+}
+
+/// Resumes a panic that was told by a handle, and that somebody else has to answer for from here on.
+pub(crate) fn resume(payload: Box<dyn Any + Send>) -> ! {
+    // No hook hears of it: `resume_unwind` calls none.
+    let message = text(&*payload).to_owned();
+    if let Some(noted) = note(String::new(), message) {
+        noted.settle();
+    }
+    std::panic::resume_unwind(payload)
 }
 
 /// A panic whose fate is not known yet; the test waits for it.
@@ -249,7 +432,8 @@ struct Noted {
     watched: bool,
 }
 
-fn note(info: &PanicHookInfo<'_>) -> Option<Noted> {
+/// Notes a panic of the calling thread. One without a place is one that was heard of before, and comes again.
+fn note(location: String, message: String) -> Option<Noted> {
     // A thread whose namespace cannot be read belongs to no test.
     let place = registry::here().ok().flatten()?;
     let net = place.net.upgrade()?;
@@ -257,17 +441,22 @@ fn note(info: &PanicHookInfo<'_>) -> Option<Noted> {
     let watched = WATCHED.get().is_some_and(|outer| outer == task);
     let allowed = net.witness.allowing.load(Ordering::Relaxed) > 0;
     net.witness.open.fetch_add(1, Ordering::AcqRel);
-    let record = Record {
-        thread: thread::current().name().unwrap_or("<unnamed>").to_owned(),
-        node: place.node.map(|index| net.plan.nodes[index].name.clone()),
-        location: info.location().map_or_else(String::new, ToString::to_string),
-        message: text(info.payload()).to_owned(),
-        // Watched code says so when it comes through; elsewhere it counts until it is known to be caught.
-        uncaught: !watched && !allowed,
-    };
     let index = {
         let mut records = net.witness.records();
-        records.push(record);
+        let heard = || records.iter().rev().find(|record| record.message == message);
+        let location = match location.is_empty() {
+            true => heard()
+                .map_or_else(|| "at a place that is not known".to_owned(), |heard| heard.location.clone()),
+            false => location,
+        };
+        records.push(Record {
+            thread: thread::current().name().unwrap_or("<unnamed>").to_owned(),
+            node: place.node.map(|index| net.plan.nodes[index].name.clone()),
+            location,
+            message,
+            // Watched code says so when it comes through; elsewhere it counts until it is known to be caught.
+            uncaught: !watched && !allowed,
+        });
         records.len() - 1
     };
     Some(Noted { record: RecordRef { net, index }, watched })
@@ -282,7 +471,8 @@ impl Noted {
             if is_caught_by_user() {
                 record.set_uncaught(false);
             } else if let Some(task) = tokio::task::try_id() {
-                DIED.set(Some(Died { record, task, alive: alive_tasks() }));
+                record.net.witness.let_polls_end();
+                DIED.set(Some(Died::of(record, task)));
             }
         }
     }
@@ -299,17 +489,51 @@ impl Drop for Noted {
 /// Unwinding stops at the first `catch_unwind`. That is the end of the task if Tokio's harness called it, the end of the
 /// thread if the standard library did. Without symbols nothing is known to be caught.
 fn is_caught_by_user() -> bool {
-    with_frames(|frames| is_caught(frames))
+    is_caught(Trace::capture().names())
 }
 
-/// The names of the calling thread's frames, innermost first; none without symbols.
-fn with_frames<R>(look: impl FnOnce(&mut std::vec::IntoIter<&str>) -> R) -> R {
-    let trace = Backtrace::force_capture().to_string();
-    let names = trace.lines().filter_map(|line| {
-        let (number, name) = line.trim_start().split_once(": ")?;
-        number.bytes().all(|byte| byte.is_ascii_digit()).then_some(name)
-    });
-    look(&mut names.collect::<Vec<_>>().into_iter())
+/// The calling thread's frames, innermost first; without symbols there is nothing in it.
+struct Trace(String);
+
+impl Trace {
+    fn capture() -> Self {
+        // The long form tells the instances of a generic function apart, by a hash in its name.
+        Self(format!("{:#}", Backtrace::force_capture()))
+    }
+
+    /// The names of the frames.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.lines().filter_map(|line| {
+            let (number, rest) = line.trim_start().split_once(": ")?;
+            let name = rest.split_once(" - ").map_or(rest, |(_address, name)| name);
+            number.bytes().all(|byte| byte.is_ascii_digit()).then_some(name)
+        })
+    }
+
+    /// The names of the functions, those that were inlined into a frame included.
+    fn functions(&self) -> impl Iterator<Item = &str> {
+        let names = self.0.lines().map(str::trim).filter(|line| !line.starts_with("at "));
+        names.map(|line| line.split_once(" - ").map_or(line, |(_number, name)| name))
+    }
+
+    /// What polls the innermost task: called through a table, it is a frame of its own in every build.
+    fn poll(&self) -> Option<&str> {
+        self.functions().find(|name| is_poll(name))
+    }
+
+    /// Whether the innermost task is still being polled, and does not just tell that it has ended.
+    fn is_in_a_task(&self) -> bool {
+        self.functions().take_while(|name| !is_poll(name)).any(|name| name.contains("poll_future"))
+    }
+
+    /// Whether it is a thread of a runtime's pool, beside which others run tasks.
+    fn is_in_a_pool(&self) -> bool {
+        self.functions().any(|name| name.contains("tokio::runtime::blocking::pool"))
+    }
+}
+
+fn is_poll(name: &str) -> bool {
+    name.contains("tokio::runtime::task::raw::poll")
 }
 
 /// The part of Tokio that polls a task, and that catches its panic.

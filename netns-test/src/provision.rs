@@ -374,7 +374,7 @@ fn assemble(
         processes: Mutex::new(None),
         reaped: Reaped::by_now(),
         ended: AtomicBool::new(false),
-        gave_up: AtomicBool::new(false),
+        own_failure: OnceLock::new(),
     });
     let places =
         net.nodes.iter().map(|node| (Some(node.index()), &node.namespaces)).chain([(None, &net.body)]);

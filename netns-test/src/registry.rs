@@ -26,19 +26,37 @@ fn places() -> std::sync::MutexGuard<'static, HashMap<u64, Place>> {
     PLACES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The namespaces of tests that have ended, in which threads may be left, and the tests' names.
+static ENDED: LazyLock<Mutex<HashMap<u64, &'static str>>> = LazyLock::new(Mutex::default);
+
+fn ended() -> std::sync::MutexGuard<'static, HashMap<u64, &'static str>> {
+    ENDED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 pub(crate) fn add(place: Place) -> Result<(), Error> {
     for inode in place.namespaces.inodes() {
         janitor::watch(inode)?;
     }
+    // The kernel gives the number of a namespace that is gone to the next one.
+    ended().remove(&place.namespaces.inode());
     places().insert(place.namespaces.inode(), place);
     Ok(())
 }
 
-pub(crate) fn remove(namespaces: &Namespaces) {
-    places().remove(&namespaces.inode());
+/// Takes a namespace of a test that has ended out.
+pub(crate) fn remove(namespaces: &Namespaces, test: &'static str) {
     for inode in namespaces.inodes() {
         janitor::forget(inode);
     }
+    let inode = namespaces.inode();
+    ended().insert(inode, test);
+    places().remove(&inode);
+}
+
+/// The test that has ended, and left the calling thread behind.
+pub(crate) fn left_by() -> Option<&'static str> {
+    let inode = namespace::current_inode().ok()?;
+    ended().get(&inode).copied()
 }
 
 /// Where the calling thread is; `None` outside every test.

@@ -47,7 +47,7 @@ impl std::fmt::Display for Leftover {
 /// Returns the threads that cannot be ended: they go with the process.
 pub(crate) fn tear_down(net: &Arc<Net>) -> Result<Vec<Leftover>, Error> {
     net.ended.store(true, Ordering::Release);
-    let workers: Vec<_> = net.nodes.iter().filter_map(|node| node.worker()).collect();
+    let workers: Vec<_> = net.nodes.iter().flat_map(|node| node.workers().clone()).collect();
     workers.iter().for_each(|worker| worker.stop());
     net.nodes.iter().for_each(|node| node.programs.stop());
     let processes = net.processes.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -57,7 +57,7 @@ pub(crate) fn tear_down(net: &Arc<Net>) -> Result<Vec<Leftover>, Error> {
     kill_processes(net)?;
     let ended = || workers.iter().all(|worker| worker.has_ended());
     // First what ends by itself: a server whose socket is destroyed under it would call that a failure.
-    let mut leftovers = come_to_rest(net, ended)?;
+    let mut leftovers = come_to_rest(net, 3, ended)?;
     // What still blocks is told by errors, and may panic over them.
     let _told = AllowPanics::new(Arc::clone(net));
     for namespaces in net.all_namespaces() {
@@ -69,7 +69,8 @@ pub(crate) fn tear_down(net: &Arc<Net>) -> Result<Vec<Leftover>, Error> {
         }
     }
     if !leftovers.is_empty() {
-        leftovers = come_to_rest(net, ended)?;
+        // The last word: what is about to end is not left behind.
+        leftovers = come_to_rest(net, 12, ended)?;
     }
     for node in &net.nodes {
         if let Some(socket) = node.take_route_socket() {
@@ -128,7 +129,9 @@ fn is_inside(net: &Net, link: &str) -> bool {
 }
 
 /// Waits until the test's other threads have ended or block, and panics have been looked at.
-fn come_to_rest(net: &Net, workers_ended: impl Fn() -> bool) -> Result<Vec<Leftover>, Error> {
+///
+/// Threads block when they are seen to do so this often in a row.
+fn come_to_rest(net: &Net, often: u32, workers_ended: impl Fn() -> bool) -> Result<Vec<Leftover>, Error> {
     let started = Instant::now();
     let own = gettid().as_raw();
     let mut pause = Duration::from_micros(20);
@@ -136,13 +139,13 @@ fn come_to_rest(net: &Net, workers_ended: impl Fn() -> bool) -> Result<Vec<Lefto
     loop {
         let threads = threads_inside(net, own).doing(|| "list the threads of the test")?;
         let at_rest = threads.iter().all(|(_, leftover)| !leftover.spins);
-        // Seen twice, lest a thread be between two system calls.
+        // Seen more than once, lest a thread be between two system calls.
         rested = if at_rest && net.witness.is_quiet() { rested + 1 } else { 0 };
         let waited = started.elapsed();
         if threads.is_empty() && net.witness.is_quiet() {
             return Ok(Vec::new());
         }
-        if (rested >= 3 && (workers_ended() || waited > PATIENCE / 5)) || waited > PATIENCE {
+        if (rested >= often && (workers_ended() || waited > PATIENCE / 5)) || waited > PATIENCE {
             for (tid, leftover) in &threads {
                 if leftover.spins {
                     make_idle(*tid)?;
@@ -191,7 +194,7 @@ static HELD: Mutex<VecDeque<Held>> = Mutex::new(VecDeque::new());
 /// Keeps the namespaces of an ended test, and releases the oldest ones beyond the bound.
 pub(crate) fn hold(net: &Net) {
     for namespaces in net.all_namespaces() {
-        registry::remove(namespaces);
+        registry::remove(namespaces, net.test);
     }
     let most = MOST_HELD.min(gate::for_held() / 3);
     let released: Vec<Held> = {

@@ -2,20 +2,20 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc as std_mpsc;
 use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 use tracing_core::Dispatch;
 
 use crate::__private::Runtime as Flavor;
 use crate::error::{Doing, Error};
-use crate::namespace::{Namespaces, current_inode, prepare_thread};
-use crate::{job, mounts, sys};
+use crate::namespace::{Namespaces, prepare_thread};
+use crate::queue::{Job, Queue};
+use crate::{job, mounts, queue, sys};
 
 /// A Tokio runtime whose every thread is in `namespaces`.
 ///
@@ -45,7 +45,7 @@ pub(crate) fn runtime(flavor: Flavor, name: &str, namespaces: &Arc<Namespaces>) 
 
 fn settle(namespaces: &Namespaces) -> Result<(), Error> {
     prepare_thread()?;
-    if current_inode().doing(|| "read a thread's network namespace")? == namespaces.inode() {
+    if namespaces.are_here().doing(|| "read a thread's namespaces")? {
         return Ok(());
     }
     namespaces.settle().doing(|| "move a thread of a runtime into its node")
@@ -64,102 +64,75 @@ fn keep_dispatch(dispatch: Option<Dispatch>) {
     }
 }
 
-type Job = Box<dyn FnOnce() + Send>;
-
-enum Message {
-    Job(Job),
-    Stop,
-}
-
-/// The thread of a node: its runtime, and what it is asked to run.
+/// A thread of a node: its runtime, and what it is asked to run.
 #[derive(Debug)]
 pub(crate) struct Worker {
-    queue: mpsc::UnboundedSender<Message>,
-    thread: thread::ThreadId,
+    queue: Arc<Queue>,
     ended: Arc<AtomicBool>,
-    waits: Arc<AtomicUsize>,
-}
-
-thread_local! {
-    /// In how many calls the thread waits for a node.
-    static WAITS: Arc<AtomicUsize> = Arc::default();
-}
-
-/// The calling thread waits for a node until this is dropped: one that asks it meanwhile must not wait for it in turn.
-pub(crate) struct Waiting(Arc<AtomicUsize>);
-
-impl Waiting {
-    pub(crate) fn start() -> Self {
-        let waits = WAITS.with(Arc::clone);
-        waits.fetch_add(1, Ordering::SeqCst);
-        Self(waits)
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
 }
 
 impl Worker {
-    /// Starts the thread, and returns when it is in the node.
-    pub(crate) fn start(name: String, flavor: Flavor, namespaces: Arc<Namespaces>) -> Result<Self, Error> {
-        let (queue, messages) = mpsc::unbounded_channel();
+    /// Starts the thread, and returns when it is in the node. While it waits, its jobs go to `elsewhere`.
+    pub(crate) fn start(
+        name: String,
+        flavor: Flavor,
+        namespaces: Arc<Namespaces>,
+        is_first: bool,
+        elsewhere: impl Fn(Job) + Send + Sync + 'static,
+    ) -> Result<Self, Error> {
         let (tell, ready) = std_mpsc::channel();
-        let ended = Arc::new(AtomicBool::new(false));
-        let ending = Arc::clone(&ended);
-        let thread = spawn_in(name.clone(), Arc::clone(&namespaces), move |settled| {
+        let worker = Self { queue: Arc::default(), ended: Arc::default() };
+        let (queue, ended) = (Arc::clone(&worker.queue), Arc::clone(&worker.ended));
+        spawn_in(name.clone(), Arc::clone(&namespaces), move |settled| {
             let prepared = settled.and_then(|()| {
                 // The first thread that stays in the node is the one that its /proc/net shows.
-                mounts::bind_proc_net()?;
+                if is_first {
+                    mounts::bind_proc_net()?;
+                }
                 runtime(flavor, &name, &namespaces).doing(|| "build the runtime of a node")
             });
             match prepared {
                 Ok(runtime) => {
                     // The one who waits for this is the caller of `start`, which waits until it is told.
-                    let _received = tell.send(Ok(WAITS.with(Arc::clone)));
-                    serve(runtime, messages);
+                    let _received = tell.send(Ok(()));
+                    queue::serve_here(Arc::clone(&queue), Arc::new(elsewhere));
+                    serve(runtime, &queue);
                 }
                 Err(error) => {
                     let _received = tell.send(Err(error));
                 }
             }
-            ending.store(true, Ordering::Release);
+            ended.store(true, Ordering::Release);
         })?;
         match ready.recv() {
-            Ok(Ok(waits)) => Ok(Self { queue, thread, ended, waits }),
+            Ok(Ok(())) => Ok(worker),
             Ok(Err(error)) => Err(error),
             Err(_gone) => Err(Error::because("start the thread of a node", "it ended before it was ready")),
         }
     }
 
-    /// Hands the thread something to run; `false` when it has ended.
-    pub(crate) fn submit(&self, job: Job) -> bool {
-        self.queue.send(Message::Job(job)).is_ok()
+    /// Hands the thread something to run, or gives it back: the thread waits, or has been stopped.
+    pub(crate) fn submit(&self, job: Job) -> Result<(), Job> {
+        self.queue.push(job)
     }
 
     /// Asks the thread to drop what it runs at the next await, and to end.
     pub(crate) fn stop(&self) {
-        // A thread that has ended has stopped.
-        let _ended = self.queue.send(Message::Stop);
+        self.queue.stop();
     }
 
     pub(crate) fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
     }
-
-    /// Whether it is the calling thread, or one that waits for a node itself.
-    pub(crate) fn cannot_be_waited_for(&self) -> bool {
-        self.thread == thread::current().id() || self.waits.load(Ordering::SeqCst) > 0
-    }
 }
 
-fn serve(runtime: Runtime, mut messages: mpsc::UnboundedReceiver<Message>) {
+fn serve(runtime: Runtime, queue: &Queue) {
     let local = LocalSet::new();
     local.block_on(&runtime, async {
-        while let Some(Message::Job(job)) = messages.recv().await {
+        while let Some(job) = queue.next().await {
             job();
+            // One at a time: what has begun cannot go elsewhere, so it has its turn first.
+            tokio::task::yield_now().await;
         }
         drain().await;
     });
@@ -192,7 +165,7 @@ pub(crate) fn spawn_in(
     name: String,
     namespaces: Arc<Namespaces>,
     work: impl FnOnce(Result<(), Error>) + Send + 'static,
-) -> Result<thread::ThreadId, Error> {
+) -> Result<(), Error> {
     let dispatch = job::dispatch();
     let spawned = thread::Builder::new().name(name.clone()).spawn(move || {
         keep_dispatch(dispatch);
@@ -202,5 +175,23 @@ pub(crate) fn spawn_in(
         work(settled);
     });
     // Nothing joins it: a thread that blocks must not block the end of the test.
-    spawned.map(|handle| handle.thread().id()).doing(|| format!("start the thread `{name}`"))
+    spawned.map(drop).doing(|| format!("start the thread `{name}`"))
+}
+
+/// [`spawn_in`], returning when the thread is there; when it cannot get there, `work` is not done.
+pub(crate) fn start_in(
+    name: String,
+    namespaces: Arc<Namespaces>,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<(), Error> {
+    let (tell, told) = std_mpsc::channel();
+    spawn_in(name, namespaces, move |settled| {
+        let is_there = settled.is_ok();
+        // The caller waits until it is told.
+        let _received = tell.send(settled);
+        if is_there {
+            work();
+        }
+    })?;
+    told.recv().unwrap_or_else(|_gone| Err(Error::because("start a thread", "it ended before it was ready")))
 }

@@ -63,6 +63,48 @@ fn a_call_that_blocks_on_a_socket_returns_when_the_test_ends() {
     assert!(!outcome.stderr.contains("left behind"), "{outcome}");
 }
 
+#[netns_test]
+#[ignore = "run by its proof"]
+fn passes_and_leaves_threads_behind(a: Node) {
+    let (tell, told) = std::sync::mpsc::channel();
+    let parks = move || {
+        tell.send(()).expect("the body waits");
+        loop {
+            std::thread::park();
+        }
+    };
+    a.spawn_thread("parks", parks.clone());
+    std::thread::Builder::new().name("parks".to_owned()).spawn(parks).expect("it starts");
+    told.iter().take(2).for_each(drop);
+}
+
+#[netns_test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "run by its proof"]
+async fn passes_and_leaves_no_thread_behind(a: Node) {
+    let everything = async || {
+        tokio::spawn(std::future::pending::<()>());
+        tokio::task::spawn_blocking(|| {}).await.expect("it does not panic");
+        let listener = std::net::TcpListener::bind("[::]:80").expect("nobody else listens");
+        std::thread::spawn(move || listener.accept());
+    };
+    everything().await;
+    a.run(everything).await;
+}
+
+#[test]
+fn threads_that_a_passing_test_leaves_behind_are_told() {
+    let outcome = rerun("passes_and_leaves_threads_behind").arg("--show-output").run();
+    outcome.passed();
+    // The kernel keeps 15 characters of a name.
+    outcome.says(&["2 threads were left behind", "`passes_and_leav`, which blocks", "`parks`, which blocks"]);
+    let outcome = rerun("passes_and_leaves_threads_behind").run();
+    outcome.passed();
+    assert!(!format!("{outcome}").contains("left behind:"), "it is told to who asks for output: {outcome}");
+    let outcome = rerun("passes_and_leaves_no_thread_behind").arg("--show-output").run();
+    outcome.passed();
+    assert!(!format!("{outcome}").contains("left behind:"), "{outcome}");
+}
+
 /// Starts four processes in a node, and prints their numbers.
 async fn start_processes(a: &Node) -> std::io::Result<()> {
     let line = a.run(async || {
@@ -212,6 +254,44 @@ fn ends_second_and_looks_around() {
 #[test]
 fn no_thread_task_or_working_handle_stays_after_a_test() {
     let outcome = Rerun::with(&["--ignored", "ends_", "--test-threads=1"]).run();
+    assert!(outcome.status.success(), "{outcome}");
+    outcome.says(&["2 passed; 0 failed"]);
+}
+
+/// The namespaces of nodes that a thread left behind has asked, one after another, until the test's end.
+static ASKED: OnceLock<Vec<u64>> = OnceLock::new();
+
+#[netns_test]
+#[ignore = "run by its proof"]
+fn lets_its_nodes_be_asked_at_the_end(node: [Node; 20]) {
+    let inodes = node.iter().map(|node| fs::File::from(node.netns_fd().try_clone_to_owned().unwrap()));
+    ASKED.set(inodes.map(|netns| netns.metadata().unwrap().ino()).collect()).expect("once");
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for node in node {
+            // The last ones come too late.
+            let asked = catch_unwind(AssertUnwindSafe(|| drop(node.spawn(std::future::pending::<()>))));
+            let _ended = tell.send(());
+            if asked.is_err() {
+                return;
+            }
+        }
+    });
+    for _ in 0..5 {
+        told.recv().expect("it asks");
+    }
+}
+
+#[test]
+#[ignore = "run by its proof"]
+fn looks_for_threads_of_nodes_that_were_asked() {
+    let inodes = ASKED.get().expect("libtest runs tests in the order of their names");
+    eventually("the threads of nodes", || !inodes.iter().any(|inode| is_inhabited(*inode)));
+}
+
+#[test]
+fn no_thread_of_a_node_begins_after_the_end() {
+    let outcome = Rerun::with(&["--ignored", "asked", "--test-threads=1"]).run();
     assert!(outcome.status.success(), "{outcome}");
     outcome.says(&["2 passed; 0 failed"]);
 }

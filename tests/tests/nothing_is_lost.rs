@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use netns_test::{Argument, Error, FromNetwork, Network, Node, netns_test};
-use netns_test_tests::rerun;
+use netns_test_tests::{Rerun, rerun};
 
 // Tests that fail, each in its own way.
 
@@ -29,6 +29,20 @@ async fn panic_in_task_of_body(_a: Node) {
 async fn panic_beside_a_task_that_is_joined(_a: Node) {
     tokio::spawn(async { panic!("lost beside another") });
     tokio::spawn(async {}).await.expect("it does not panic");
+}
+
+/// The dead task's thread runs one that is awaited: what is told then is not the panic.
+#[netns_test]
+#[ignore = "fails on purpose"]
+async fn panic_in_blocking_task_beside_one_that_is_joined(_a: Node) {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    tokio::task::spawn_blocking(|| {
+        tell.send(std::thread::current().id()).expect("the body waits");
+        panic!("lost before another")
+    });
+    let dead = told.await.expect("it tells");
+    let again = || std::thread::current().id();
+    while tokio::task::spawn_blocking(again).await.expect("it does not panic") != dead {}
 }
 
 #[netns_test]
@@ -139,6 +153,35 @@ fn panic_in_spawn_thread(a: Node) {
     drop(a.spawn_thread("worker", || panic!("lost in spawn_thread")));
 }
 
+/// `run` hands the panic on to a task that nobody reads.
+#[netns_test]
+#[ignore = "fails on purpose"]
+async fn panic_of_run_in_task(a: Node) {
+    let (tell, told) = tokio::sync::oneshot::channel::<()>();
+    tokio::spawn(async move {
+        let _told_when_dropped = tell;
+        a.run(async || panic!("lost on its way")).await
+    });
+    told.await.expect_err("the task drops it");
+}
+
+#[netns_test]
+#[ignore = "fails on purpose"]
+async fn panic_of_run_in_spawn(a: Node, b: Node) {
+    let (tell, told) = tokio::sync::oneshot::channel::<()>();
+    drop(a.spawn(async move || {
+        let _told_when_dropped = tell;
+        b.run(async || panic!("lost between nodes")).await
+    }));
+    told.await.expect_err("the work drops it");
+}
+
+#[netns_test]
+#[ignore = "fails on purpose"]
+async fn panic_that_no_hook_hears(a: Node) {
+    drop(a.spawn(async || std::panic::resume_unwind(Box::new("lost without a hook"))));
+}
+
 #[netns_test]
 #[ignore = "fails on purpose"]
 async fn panic_in_drop(_a: Node) {
@@ -170,6 +213,7 @@ fn every_panic_and_error_fails_its_test_with_its_message_and_place() {
         ("panic_in_body", [here, "lost in the body"]),
         ("panic_in_task_of_body", [here, "lost in a task"]),
         ("panic_beside_a_task_that_is_joined", [here, "lost beside another"]),
+        ("panic_in_blocking_task_beside_one_that_is_joined", [here, "lost before another"]),
         ("panic_in_task_that_was_spawned_last", [here, "lost at the end"]),
         ("panic_in_task_of_node", ["the node `a`", "lost in a task of a node"]),
         ("panic_in_spawn", ["the node `a`", "lost in spawn"]),
@@ -179,10 +223,15 @@ fn every_panic_and_error_fails_its_test_with_its_message_and_place() {
         ("panic_in_thread_of_body", ["a panic in the body", "lost in a thread of the body"]),
         ("panic_in_blocking_task_of_body", ["a panic in the body", "lost in a blocking task"]),
         ("panic_on_many_threads", ["the node `a`", "lost on a worker"]),
+        ("panic_while_the_body_blocks", [here, "lost while the body blocks"]),
+        ("panic_while_the_body_spins", [here, "lost while the body spins"]),
         ("panic_in_body_in_node", ["the node `a`", "lost beside a body in a node"]),
         ("panic_in_enter", [here, "lost in enter"]),
         ("panic_in_drop_of_task", ["the node `a`", "lost when a task is dropped"]),
         ("panic_in_spawn_thread", ["panic_in_spawn_thread@a/worker", "lost in spawn_thread"]),
+        ("panic_of_run_in_task", [here, "lost on its way"]),
+        ("panic_of_run_in_spawn", [here, "lost between nodes"]),
+        ("panic_that_no_hook_hears", ["the node `a`", "lost without a hook"]),
         ("panic_in_drop", [here, "lost in drop"]),
         ("error", ["Error:", "lost as an error"]),
         ("boxed_error", ["Error:", "lost in a box"]),
@@ -228,6 +277,40 @@ fn exit_and_abort_fail_the_process() {
     assert!(!outcome.status.success(), "{outcome}");
 }
 
+/// What ends the process after its test has ended.
+static EXITS_LATER: std::sync::OnceLock<std::sync::mpsc::Sender<()>> = std::sync::OnceLock::new();
+
+#[netns_test]
+#[ignore = "fails on purpose"]
+fn late_exit_a_is_prepared(a: Node) {
+    let (tell, told) = std::sync::mpsc::channel();
+    a.enter(|| {
+        std::thread::spawn(move || {
+            told.recv().expect("the other test tells");
+            std::process::exit(0)
+        })
+    });
+    EXITS_LATER.set(tell).expect("once");
+}
+
+#[test]
+#[ignore = "fails on purpose"]
+fn late_exit_by_a_thread_left_behind() {
+    EXITS_LATER.get().expect("libtest runs tests in the order of their names").send(()).expect("it waits");
+    std::thread::park();
+}
+
+#[test]
+fn exit_after_the_end_of_a_test_fails_the_process() {
+    // In the order of their names.
+    let outcome = Rerun::with(&["--ignored", "late_exit_", "--test-threads=1"]);
+    let outcome = outcome.in_shell("exec \"$@\" --skip late_exit_by").run();
+    assert!(outcome.status.success(), "the first alone is no failure: {outcome}");
+    let outcome = Rerun::with(&["--ignored", "late_exit_", "--test-threads=1"]).run();
+    assert_eq!(outcome.status.code(), Some(101), "{outcome}");
+    outcome.says(&["a thread that the test `late_exit_a_is_prepared` left behind called `exit`"]);
+}
+
 // What a test catches is its own business: these pass.
 
 #[netns_test]
@@ -267,6 +350,65 @@ async fn joined_task_of_tokio(a: Node) {
     a.run(async || assert!(tokio::spawn(async { panic!("read") }).await.is_err())).await;
 }
 
+/// A task on another thread may panic before its handle is awaited for the first time.
+async fn joined_at_once() {
+    for _ in 0..20 {
+        assert!(tokio::task::spawn_blocking(|| panic!("read")).await.expect_err("it panics").is_panic());
+        assert!(tokio::spawn(async { panic!("read") }).await.expect_err("it panics").is_panic());
+        // Other tasks come and go meanwhile.
+        let (dead, alive) = tokio::join!(
+            tokio::task::spawn_blocking(|| panic!("read")),
+            tokio::spawn(tokio::task::yield_now())
+        );
+        assert!(dead.expect_err("it panics").is_panic() && alive.is_ok());
+    }
+}
+
+#[netns_test]
+async fn joined_tasks_on_other_threads(a: Node) {
+    joined_at_once().await;
+    a.run(joined_at_once).await;
+}
+
+#[netns_test(flavor = "multi_thread", worker_threads = 2)]
+async fn joined_tasks_on_many_threads(a: Node) {
+    joined_at_once().await;
+    a.run(joined_at_once).await;
+}
+
+/// What panics is waited for by other means than its handle, which must not be held up for ever.
+#[netns_test]
+async fn allowed_while_the_body_blocks(network: Network) {
+    let _guard = network.allow_panics();
+    let (tell, told) = std::sync::mpsc::channel::<()>();
+    let handle = tokio::task::spawn_blocking(move || {
+        let _told_when_dropped = tell;
+        panic!("allowed")
+    });
+    told.recv().expect_err("the task drops it");
+    assert!(handle.await.expect_err("it panics").is_panic());
+}
+
+#[netns_test]
+#[ignore = "fails on purpose"]
+async fn panic_while_the_body_blocks(_a: Node) {
+    let (tell, told) = std::sync::mpsc::channel::<()>();
+    tokio::task::spawn_blocking(move || {
+        let _told_when_dropped = tell;
+        panic!("lost while the body blocks")
+    });
+    told.recv().expect_err("the task drops it");
+}
+
+#[netns_test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "fails on purpose"]
+async fn panic_while_the_body_spins(_a: Node) {
+    let handle = tokio::spawn(async { panic!("lost while the body spins") });
+    while !handle.is_finished() {
+        std::hint::spin_loop();
+    }
+}
+
 #[netns_test]
 async fn joined_work_of_a_node(a: Node) {
     let error = a.spawn(async || panic!("read")).await.expect_err("it panics");
@@ -292,6 +434,59 @@ async fn allowed(network: Network) {
     while !handle.is_finished() {
         tokio::task::yield_now().await;
     }
+}
+
+// The panic hook belongs to the process, and a test may replace it.
+
+#[netns_test]
+#[ignore = "run by its proof"]
+async fn the_hook_1_is_replaced(_a: Node) {
+    std::panic::set_hook(Box::new(|_info| {}));
+}
+
+#[netns_test]
+#[ignore = "fails on purpose"]
+async fn the_hook_2_lost_in_a_task(_a: Node) {
+    let (tell, told) = tokio::sync::oneshot::channel::<()>();
+    tokio::spawn(async move {
+        let _told_when_dropped = tell;
+        panic!("lost after another test");
+    });
+    told.await.expect_err("the task drops it");
+}
+
+#[netns_test]
+#[ignore = "fails on purpose"]
+async fn the_hook_3_is_replaced_and_work_is_lost(a: Node) {
+    std::panic::set_hook(Box::new(|_info| {}));
+    drop(a.spawn(async || panic!("lost behind the hook")));
+}
+
+#[netns_test]
+#[ignore = "run by its proof"]
+async fn the_hook_4_is_chained(_a: Node) {
+    let previous = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        println!("the chained hook hears {info}");
+        previous(info);
+    }));
+}
+
+#[netns_test]
+#[ignore = "fails on purpose"]
+async fn the_hook_5_lost_in_a_thread(a: Node) {
+    a.enter(|| drop(std::thread::spawn(|| panic!("lost in a chain"))));
+}
+
+#[test]
+fn a_test_that_replaces_the_panic_hook_hides_no_panic_of_later_ones() {
+    let outcome = Rerun::with(&["--ignored", "the_hook_", "--test-threads=1", "--show-output"]).run();
+    outcome.says(&["2 passed; 3 failed"]);
+    outcome.says(&["lost after another test", "lost behind the hook", "lost in a chain"]);
+    outcome.says(&["the chained hook hears", "the panic hook was replaced while the test ran"]);
+    // Whether it is there is asked once where another comes first, and not again.
+    let asked = outcome.stdout.matches("the chained hook hears panicked at netns-test").count();
+    assert!(asked <= 1, "{outcome}");
 }
 
 // Output.
@@ -370,6 +565,35 @@ async fn waits_in_vain(a: Node) {
     a.wait_listening(80).await.unwrap();
 }
 
+/// The process has no file descriptor left for the thread of the node.
+fn use_up_descriptors() -> Vec<std::fs::File> {
+    std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect()
+}
+
+#[netns_test]
+#[should_panic]
+#[ignore = "fails on purpose"]
+async fn node_cannot_run_anything(a: Node) {
+    let _all = use_up_descriptors();
+    a.run(async || {}).await;
+}
+
+#[netns_test]
+#[should_panic]
+#[ignore = "fails on purpose"]
+fn node_cannot_start_a_thread(a: Node) {
+    let _all = use_up_descriptors();
+    drop(a.spawn_thread("worker", || ()));
+}
+
+#[netns_test]
+#[should_panic(expected = "failed to enter")]
+#[ignore = "fails on purpose"]
+fn node_cannot_be_entered(a: Node) {
+    let _all = use_up_descriptors();
+    a.enter(|| ());
+}
+
 #[netns_test]
 #[should_panic]
 #[ignore = "fails on purpose"]
@@ -406,6 +630,10 @@ fn should_panic_wants_the_tests_own_panic() {
     rerun("panics_otherwise").run().failed_with(&["something else", "expected substring: \"this\""]);
     rerun("times_out").run().failed_with(&["timed out after 500ms"]);
     rerun("waits_in_vain").run().failed_with(&["a wait that gave up"]);
+    for name in ["node_cannot_run_anything", "node_cannot_start_a_thread", "node_cannot_be_entered"] {
+        let outcome = rerun(name).in_shell("ulimit -n 200; exec \"$@\"").run();
+        outcome.failed_with(&["the panic came from netns-test", "Too many open files", "not from the test"]);
+    }
     rerun("somebody_else_panics").run().failed_with(&["did not panic as expected", "not the test"]);
     rerun("returns_an_error").run().failed_with(&["did not panic as expected", "not a panic"]);
     rerun("argument_is_refused").run().failed_with(&["failed to find the node `nobody`"]);

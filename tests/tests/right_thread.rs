@@ -300,6 +300,37 @@ fn enter_returns_the_thread(client: Node, server: Node) {
     assert_eq!(from_server, (in_client, in_server));
 }
 
+/// The network, mount and UTS namespaces of the calling thread.
+fn namespaces() -> [u64; 3] {
+    let inode = |kind| fs::metadata(format!("/proc/thread-self/ns/{kind}")).expect("the namespace").ino();
+    ["net", "mnt", "uts"].map(inode)
+}
+
+/// Code that enters a node's network by itself has the mounts and the host name of where it came from.
+#[netns_test(nodes = 2)]
+fn enter_returns_a_thread_that_entered_a_network_by_itself(client: Node, server: Node) {
+    let (in_client, in_server) = (of(&client), of(&server));
+    let all_of_client = client.enter(namespaces);
+    thread::scope(|scope| {
+        let entered = scope.spawn(|| {
+            let [_, mounts, host] = namespaces();
+            nix::sched::setns(client.netns_fd(), nix::sched::CloneFlags::CLONE_NEWNET).expect("it may");
+            let own = [all_of_client[0], mounts, host];
+            assert_eq!(namespaces(), own);
+            assert_eq!((server.enter(here), namespaces()), (in_server, own));
+            assert_eq!((client.enter(here), namespaces()), (in_client.clone(), own));
+            // A runtime's thread that it brings about is in all of the node.
+            let handle = client.blocking_run(async || tokio::runtime::Handle::current());
+            let threads: Vec<_> = (0..3).map(|_| handle.spawn_blocking(here)).collect();
+            for thread in threads {
+                assert_eq!(client.blocking_run(async move || thread.await.unwrap()), in_client);
+            }
+        });
+        entered.join().unwrap();
+    });
+    assert_eq!(client.enter(namespaces), all_of_client);
+}
+
 static TO_A_FOREIGN_THREAD: Mutex<Option<mpsc::Sender<Node>>> = Mutex::new(None);
 static FROM_A_FOREIGN_THREAD: Mutex<Option<mpsc::Receiver<[String; 3]>>> = Mutex::new(None);
 
@@ -393,6 +424,20 @@ async fn abort_drops_it_in_the_node(node: Node) {
     assert_eq!(dropped.await.unwrap(), of(&node));
 }
 
+#[netns_test(nodes = 1)]
+async fn a_handle_of_aborted_work_is_finished(node: Node) {
+    let (begins, began) = oneshot::channel();
+    let (drops, dropped) = oneshot::channel();
+    let mut handle = node.spawn(async move || endless(begins, Dropped(Some(drops))).await);
+    began.await.expect("it began");
+    handle.abort();
+    dropped.await.expect("it is dropped");
+    while !handle.is_finished() {
+        tokio::task::yield_now().await;
+    }
+    assert!(handle.await.unwrap_err().is_cancelled());
+}
+
 async fn asks_itself(node: Node) {
     let wanted = of(&node);
     let same = node.clone();
@@ -416,6 +461,38 @@ async fn asks_itself(node: Node) {
         same.blocking_run(async move || again.blocking_run(async || here()))
     });
     assert_eq!(deep.await, wanted, "blocking_run in blocking_run");
+    let same = node.clone();
+    let joined = node.run(async move || same.spawn(async || here()).blocking_join().unwrap());
+    assert_eq!(joined.await, wanted, "blocking_join");
+    let same = node.clone();
+    let joined = node.run(async move || {
+        let again = same.clone();
+        let thread = same.spawn_thread("asks", move || again.blocking_run(async || here()));
+        thread.join().unwrap()
+    });
+    assert_eq!(joined.await, wanted, "join of a thread that asks");
+}
+
+/// What has begun on a thread cannot go on while that thread waits for it.
+#[netns_test(nodes = 1)]
+async fn a_thread_that_would_wait_for_itself_says_so(node: Node) {
+    let same = node.clone();
+    let payload = node.run(async move || {
+        let (begins, began) = oneshot::channel();
+        let (_goes_on, told) = oneshot::channel::<()>();
+        let handle = same.spawn(async move || {
+            begins.send(()).expect("the other waits");
+            told.await
+        });
+        began.await.expect("it begins");
+        catch_unwind(AssertUnwindSafe(|| handle.blocking_join())).unwrap_err()
+    });
+    let payload = payload.await;
+    assert!(
+        text_of(&*payload).contains("while it waits for it: `await` the handle"),
+        "{}",
+        text_of(&*payload)
+    );
 }
 
 #[netns_test(nodes = 1)]
@@ -437,6 +514,33 @@ fn nodes_ask_each_other_without_a_deadlock(one: Node, other: Node) {
     // Afterwards the node's own thread does the work again.
     let own = one.blocking_run(async || thread::current().id());
     assert_eq!(one.blocking_run(async || thread::current().id()), own);
+}
+
+/// Asked by another node, by `run` and by `spawn`, before and while its own thread waits.
+async fn is_asked_while_it_waits(one: Node, other: Node) {
+    let wanted = of(&one);
+    let (asked, back) = (other.clone(), one.clone());
+    let found = one.run(async move || {
+        let early = back.spawn(async || here());
+        let late = asked.blocking_run(async move || {
+            let spawned = back.spawn(async || here()).await.unwrap();
+            (back.run(async || here()).await, spawned, early.await.unwrap())
+        });
+        (late, other.spawn(async || here().host).blocking_join().unwrap())
+    });
+    let ((run, spawned, early), host) = found.await;
+    assert_eq!([run, spawned, early], [wanted.clone(), wanted.clone(), wanted]);
+    assert_eq!(host, "other");
+}
+
+#[netns_test(nodes = 2)]
+async fn a_node_that_waits_is_asked_without_a_deadlock(one: Node, other: Node) {
+    is_asked_while_it_waits(one, other).await;
+}
+
+#[netns_test(nodes = 2, flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_waits_is_asked_without_a_deadlock_with_many_threads(one: Node, other: Node) {
+    is_asked_while_it_waits(one, other).await;
 }
 
 #[netns_test(nodes = 1, run_in = node)]

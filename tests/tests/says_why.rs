@@ -165,3 +165,30 @@ fn a_switch_that_is_unknown_is_refused() {
 fn a_bridge_is_a_switch_too() {
     rerun("three_nodes").env("NETNS_TEST_SWITCH", "bridge").run().passed();
 }
+
+/// Finds no route, and fails.
+fn finds_no_route() {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").expect("a socket");
+    socket.send_to(b"x", "192.0.2.1:9").expect("there is a route");
+}
+
+#[netns_test(nodes = 1)]
+#[ignore = "fails on purpose"]
+fn forgets_the_handle(_a: Node) {
+    finds_no_route();
+}
+
+#[netns_test(nodes = 1, run_in = a)]
+#[ignore = "fails on purpose"]
+fn finds_no_route_in_a_node(_a: Node) {
+    finds_no_route();
+}
+
+#[test]
+fn a_forgotten_handle_is_hinted_at_where_the_body_is_outside_the_network() {
+    let hint = "the body stands outside the network";
+    rerun("forgets_the_handle").run().failed_with(&[hint, "Network is unreachable"]);
+    let outcome = rerun("finds_no_route_in_a_node").run();
+    outcome.failed_with(&["Network is unreachable"]);
+    assert!(!outcome.stdout.contains(hint), "{outcome}");
+}

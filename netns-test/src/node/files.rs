@@ -155,7 +155,7 @@ impl Node {
     ) -> Result<R, Error> {
         let failed = |error: io::Error| Error::new(format!("{operation} in `{}`", self.name()), error);
         // The node's own thread first: /proc/net of the node is its.
-        self.worker()?;
+        self.with_workers(|_net, _workers| Ok(()))?;
         let _inside = self.enter_depth(Depth::Whole).map_err(failed)?;
         let mut layers: MutexGuard<'_, Layers> = self.0.layers.lock().unwrap_or_else(PoisonError::into_inner);
         self.prepare_files(&mut layers)?;

@@ -9,25 +9,25 @@ mod wait;
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::ControlFlow;
 use std::os::fd::BorrowedFd;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::{fmt, fs, io, panic};
-
-use tokio::task::LocalSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::{fmt, fs, io};
 
 pub use self::endpoint::ToEndpoint;
 pub use self::interface::Interface;
 use self::interface::Kept;
 use self::programs::Programs;
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::job::{self, JoinHandle};
 use crate::layers::Layers;
 use crate::namespace::{Depth, Entered, Namespaces, enter};
 use crate::netlink::state::{Address, Link, Neighbour, Route, Socket};
 use crate::netlink::{DiagSocket, RouteSocket};
 use crate::network::{Net, Network};
-use crate::panics::watched;
+use crate::panics::{self, watched};
 use crate::plan::NodePlan;
+use crate::queue::Job;
 use crate::sysctl;
 use crate::worker::{self, Worker};
 
@@ -47,7 +47,8 @@ pub(crate) struct NodeState {
     test: &'static str,
     pub(crate) namespaces: Arc<Namespaces>,
     route: Mutex<Option<Arc<RouteSocket>>>,
-    worker: Mutex<Option<Arc<Worker>>>,
+    /// Its threads that run what it is asked to: one, and more where that one waits.
+    workers: Mutex<Vec<Arc<Worker>>>,
     /// What interfaces had before they were switched off.
     kept: Mutex<Vec<Kept>>,
     pub(crate) programs: Programs,
@@ -70,7 +71,7 @@ impl NodeState {
             test,
             namespaces,
             route: Mutex::new(Some(Arc::new(route))),
-            worker: Mutex::new(None),
+            workers: Mutex::default(),
             kept: Mutex::new(Vec::new()),
             programs: Programs::default(),
             layers: Mutex::default(),
@@ -85,9 +86,9 @@ impl NodeState {
         self.index
     }
 
-    /// The node's thread, if it was ever asked to run something.
-    pub(crate) fn worker(&self) -> Option<Arc<Worker>> {
-        self.worker.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The node's threads; none if it was never asked to run something.
+    pub(crate) fn workers(&self) -> MutexGuard<'_, Vec<Arc<Worker>>> {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives the netlink socket up: an open one keeps the namespace alive.
@@ -157,10 +158,11 @@ impl Node {
     #[track_caller]
     pub fn enter<R>(&self, work: impl FnOnce() -> R) -> R {
         // The node's thread makes /proc/net show this node, so it has to be there first.
-        let entered = self.worker().map_err(io::Error::from).and_then(|_| self.enter_depth(Depth::Whole));
+        let first = self.with_workers(|_net, _workers| Ok(()));
+        let entered = first.map_err(io::Error::from).and_then(|()| self.enter_depth(Depth::Whole));
         match entered {
             Ok(_inside) => work(),
-            Err(error) => panic!("failed to enter the node `{}`: {error}", self.name()),
+            Err(error) => self.fail(format!("failed to enter the node `{}`: {error}", self.name())),
         }
     }
 
@@ -210,35 +212,28 @@ impl Node {
         F: AsyncFnOnce() -> R + Send + 'static,
         R: Send + 'static,
     {
-        // Said before it is asked: of two nodes that ask each other at once, one sees that the other waits.
-        let _waiting = worker::Waiting::start();
-        let would_wait_for_itself = self.0.worker().is_some_and(|worker| worker.cannot_be_waited_for());
-        let result = match would_wait_for_itself {
-            // The node's thread cannot wait for itself, nor for one that it waits for: one more thread does the work.
-            true => {
-                let node = self.clone();
-                self.spawn_thread("run", move || node.run_here(work)).join()
-            }
-            false => self.spawn(work).blocking_join(),
-        };
-        match result {
+        match self.spawn(work).blocking_join() {
             Ok(output) => output,
             Err(error) => self.resume(error),
         }
     }
 
-    /// Runs async code on the calling thread, which is in the node, in a runtime of its own.
-    fn run_here<F: AsyncFnOnce() -> R, R>(&self, work: F) -> R {
-        let net = self.net().unwrap_or_else(|error| panic!("{error}"));
-        let runtime = worker::runtime(net.flavor, &self.thread_name(&net, None), &self.0.namespaces);
-        let runtime = runtime.unwrap_or_else(|error| panic!("failed to build a runtime: {error}"));
-        LocalSet::new().block_on(&runtime, async { work().await })
+    /// Panics over something that this crate could not do. `#[should_panic]` is about the test's own panics.
+    #[track_caller]
+    fn fail(&self, failure: impl fmt::Display) -> ! {
+        if let Some(net) = self.0.net.upgrade() {
+            // The first is the cause of what follows.
+            net.own_failure.get_or_init(|| format!("netns-test ({failure})"));
+        }
+        panic!("{failure}")
     }
 
     fn resume(&self, error: job::JoinError) -> ! {
         match error.into_panic() {
-            Some(payload) => panic::resume_unwind(payload),
-            None => panic!("work in the node `{}` was cancelled: its test has ended", self.name()),
+            Some(payload) => panics::resume(payload),
+            None => {
+                self.fail(format!("work in the node `{}` was cancelled: its test has ended", self.name()))
+            }
         }
     }
 
@@ -267,18 +262,10 @@ impl Node {
         F: AsyncFnOnce() -> R + Send + 'static,
         R: Send + 'static,
     {
-        let worker = match self.worker() {
-            Ok(worker) => worker,
-            Err(error) => panic!("{error}"),
-        };
-        let dispatch = job::dispatch();
-        let (handle, future) = job::job(work);
-        let submitted = worker.submit(Box::new(move || {
-            tokio::task::spawn_local(job::dispatched(dispatch, future()));
-        }));
-        match submitted {
-            true => handle,
-            false => panic!("{}", self.ended()),
+        let (handle, job) = job::job(Weak::clone(&self.0.net), work);
+        match self.submit(job) {
+            Ok(()) => handle,
+            Err(error) => self.fail(error),
         }
     }
 
@@ -296,26 +283,17 @@ impl Node {
         name: &str,
         work: impl FnOnce() -> R + Send + 'static,
     ) -> ThreadHandle<R> {
-        let started = self.net().map_err(|error| Error::new("start a thread", error)).and_then(|net| {
-            // The node's own thread first: /proc/net of the node is its.
-            self.worker()?;
+        // The node's own thread first: /proc/net is its. Tear-down sees whatever thread is in the node, so this one gets
+        // there before the test can end.
+        let started = self.with_workers(|net, _workers| {
             let (handle, tell) = job::handle();
-            worker::spawn_in(
-                self.thread_name(&net, Some(name)),
-                Arc::clone(&self.0.namespaces),
-                move |settled| {
-                    let output = watched(move || match settled {
-                        Ok(()) => work(),
-                        Err(error) => panic!("{error}"),
-                    });
-                    tell(output);
-                },
-            )?;
+            let name = self.thread_name(net, Some(name));
+            worker::start_in(name, Arc::clone(&self.0.namespaces), move || tell(watched(work)))?;
             Ok(handle)
         });
         match started {
             Ok(handle) => ThreadHandle(handle),
-            Err(error) => panic!("{error}"),
+            Err(error) => self.fail(error),
         }
     }
 
@@ -435,16 +413,47 @@ impl Node {
         enter(&self.0.namespaces, depth)
     }
 
-    /// The node's thread; started if there is none yet.
-    fn worker(&self) -> Result<Arc<Worker>, Error> {
-        let net = self.net().map_err(|error| Error::new(format!("use the node `{}`", self.name()), error))?;
-        let mut slot = self.0.worker.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(worker) = &*slot {
-            return Ok(Arc::clone(worker));
+    /// Does something with the node's threads, of which there is at least one, while the test cannot end.
+    fn with_workers<R>(
+        &self,
+        act: impl FnOnce(&Arc<Net>, &mut Vec<Arc<Worker>>) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let mut workers = self.0.workers();
+        // Tear-down says that the test has ended before it takes the threads: none is started after that.
+        let net = self.net().doing(|| format!("use the node `{}`", self.name()))?;
+        if workers.is_empty() {
+            workers.push(self.start_worker(&net, true)?);
         }
-        let started =
-            Worker::start(self.thread_name(&net, None), net.flavor, Arc::clone(&self.0.namespaces))?;
-        Ok(Arc::clone(slot.insert(Arc::new(started))))
+        act(&net, &mut workers)
+    }
+
+    fn start_worker(&self, net: &Net, is_first: bool) -> Result<Arc<Worker>, Error> {
+        let node = Arc::downgrade(&self.0);
+        let elsewhere = move |job| {
+            let Some(node) = node.upgrade().map(Self) else { return };
+            if let (Err(error), Ok(net)) = (node.submit(job), node.net()) {
+                // The job is dropped, so whoever waits for it is told that it was cancelled, and this is why.
+                net.own_failure.get_or_init(|| format!("netns-test ({error})"));
+            }
+        };
+        let name = self.thread_name(net, None);
+        Worker::start(name, net.flavor, Arc::clone(&self.0.namespaces), is_first, elsewhere).map(Arc::new)
+    }
+
+    /// Hands a job to the first of the node's threads that does not wait, if need be to a new one.
+    fn submit(&self, job: Job) -> Result<(), Error> {
+        self.with_workers(|net, workers| {
+            let refused = workers.iter().try_fold(job, |job, worker| match worker.submit(job) {
+                Ok(()) => ControlFlow::Break(()),
+                Err(job) => ControlFlow::Continue(job),
+            });
+            let ControlFlow::Continue(job) = refused else { return Ok(()) };
+            let worker = self.start_worker(net, false)?;
+            let submitted = worker.submit(job);
+            workers.push(worker);
+            submitted
+                .map_err(|_job| Error::because("run something in a node", "its new thread does not take it"))
+        })
     }
 
     fn thread_name(&self, net: &Net, name: Option<&str>) -> String {

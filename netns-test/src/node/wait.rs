@@ -1,7 +1,6 @@
 //! Waiting for the kernel's state, never for time.
 
 use std::io;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::Node;
@@ -124,7 +123,9 @@ impl Node {
         match deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             false => Ok(()),
             true => {
-                self.net().doing(|| self.waiting(what))?.gave_up.store(true, Ordering::Release);
+                let net = self.net().doing(|| self.waiting(what))?;
+                // The first is the cause of what follows.
+                net.own_failure.get_or_init(|| "a wait that gave up".to_owned());
                 let state = self.state().doing(|| self.waiting(what))?;
                 Err(Error::because(
                     self.waiting(what),

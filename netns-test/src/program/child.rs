@@ -3,7 +3,6 @@
 use std::io::{self, Read};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus, Output};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use std::{fmt, fs, thread};
@@ -489,7 +488,7 @@ impl Child {
 
     fn gave_up(&self, operation: &str) -> Error {
         if let Ok(network) = self.node.network() {
-            network.0.gave_up.store(true, Ordering::Release);
+            network.0.own_failure.get_or_init(|| "a wait that gave up".to_owned());
         }
         let state = self.running.state();
         let how = match state.status {
