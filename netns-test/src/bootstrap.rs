@@ -19,6 +19,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::Mode;
 use nix::unistd::{getegid, geteuid, read};
 
+use crate::limits::Limits;
 use crate::sys;
 use crate::sys::caps::{CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN, CAP_SYS_CHROOT, Sets};
 
@@ -83,7 +84,32 @@ const PROXIES: [&CStr; 12] = [
     c"SOCKS_PROXY",
 ];
 
+/// What the process had before anything here changed it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Before {
+    /// How many threads there were: libtest has some of its own by the time that a refusal is explained.
+    pub(crate) threads: Option<u64>,
+    /// The limits of the user namespace that it came from. In the one that it is in now they read as if there were none.
+    pub(crate) limits: Limits,
+    /// The soft and the hard limit of open files, where the soft one was raised.
+    open_files: Option<(u64, u64)>,
+}
+
 static STATE: OnceLock<State> = OnceLock::new();
+
+static BEFORE: OnceLock<Before> = OnceLock::new();
+
+/// What the process had before the constructor ran; nothing is known where it did nothing.
+pub(crate) fn before() -> Before {
+    BEFORE.get().copied().unwrap_or_default()
+}
+
+/// The soft and the hard limit of open files that the process came with, for its children: programs that use select(2), or
+/// close every descriptor that there may be, do not expect a high one. `None` where it was not changed.
+#[allow(dead_code, reason = "the processes that a node starts are to get it back")]
+pub(crate) fn old_open_files() -> Option<(u64, u64)> {
+    before().open_files
+}
 
 /// What the constructor left behind; `None` in a process in which it did not run.
 pub(crate) fn state() -> Option<State> {
@@ -102,8 +128,10 @@ fn prepare() -> State {
     if lists_tests() {
         return State::Listing;
     }
+    let (threads, limits) = (sys::env::threads(), Limits::read());
     sys::env::remove_while_alone(&PROXIES);
-    raise_open_files();
+    let open_files = raise_open_files();
+    BEFORE.get_or_init(|| Before { threads, limits, open_files });
     grow_table_of_files();
     if Sets::current().is_ok_and(|sets| sets.can(&NEEDED))
         && matches!(sys::in_trial_child(use_it), Ok(Ok(())))
@@ -166,14 +194,12 @@ fn write_file(path: &CStr, text: std::fmt::Arguments<'_>) -> Result<(), Refused>
     write().map(drop).map_err(|errno| Step::Map.refused(errno))
 }
 
-/// Raises the soft limit of open files to the hard one: a test needs about 20, and many run at once.
-fn raise_open_files() {
-    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
-        && soft < hard
-    {
-        // A refusal leaves the old limit, and the gate in front of the tests reads what is in force.
-        let _unchanged = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
-    }
+/// Raises the soft limit of open files to the hard one: a test needs about 20, and many run at once. Returns what it was.
+fn raise_open_files() -> Option<(u64, u64)> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    // A refusal leaves the old limit, and the gate in front of the tests reads what is in force.
+    let raised = soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
+    raised.then_some((soft, hard))
 }
 
 /// Makes room in the table of open files for what the tests will hold.

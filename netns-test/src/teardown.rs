@@ -1,13 +1,8 @@
-//! The end of a network: emptied at once, released late.
-//!
-//! The kernel's clean-up of a namespace holds the lock that set-up needs, so namespaces are emptied (no process, no
-//! socket, no neighbour) and then held, bounded, until the process ends.
+//! The end of a network: emptied at once (no process, no socket, no neighbour), released late (`held`).
 
-use std::collections::VecDeque;
 use std::ffi::c_long;
-use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use std::{fs, io, thread};
 
@@ -17,14 +12,11 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{Pid, gettid};
 
 use crate::error::{Doing, Error};
-use crate::namespace::{Depth, Namespaces, enter};
+use crate::namespace::{Depth, enter};
 use crate::netlink::{DiagSocket, RouteSocket};
 use crate::network::Net;
 use crate::panics::AllowPanics;
-use crate::{gate, registry, sys};
-
-/// How many namespaces are held at most. 510 cost 31 ms at the end of the process, and 0.16 MB each.
-const MOST_HELD: usize = 512;
+use crate::sys;
 
 /// How long threads that still run may take to come to rest, after which they count as spinning.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -212,28 +204,4 @@ fn threads_inside(net: &Net, own: i32) -> io::Result<Vec<(i32, Leftover)>> {
             }
         })
         .collect())
-}
-
-/// What is kept of an emptied namespace until it is released.
-enum Held {
-    Node(#[expect(dead_code, reason = "held, not used")] Arc<Namespaces>),
-    Switch(#[expect(dead_code, reason = "held, not used")] Arc<OwnedFd>),
-}
-
-static HELD: Mutex<VecDeque<Held>> = Mutex::new(VecDeque::new());
-
-/// Keeps the namespaces of an ended test, and releases the oldest ones beyond the bound.
-pub(crate) fn hold(net: &Net) {
-    for namespaces in net.all_namespaces() {
-        registry::remove(namespaces.inode());
-    }
-    let most = MOST_HELD.min(gate::for_held() / 3);
-    let released: Vec<Held> = {
-        let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
-        held.extend(net.all_namespaces().map(|namespaces| Held::Node(Arc::clone(namespaces))));
-        held.extend(net.switch.iter().map(|switch| Held::Switch(Arc::clone(switch))));
-        let excess = held.len().saturating_sub(most);
-        held.drain(..excess).collect()
-    };
-    drop(released);
 }
