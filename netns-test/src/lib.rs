@@ -77,6 +77,7 @@
 pub mod __private;
 
 mod bootstrap;
+mod directory;
 mod error;
 mod gate;
 mod harness;

@@ -14,6 +14,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::sethostname;
 
 use crate::__private::Runtime;
+use crate::directory::WorkingDirectory;
 use crate::error::{Doing, Error};
 use crate::held::with_room;
 use crate::mounts::{self, Base};
@@ -57,7 +58,7 @@ pub(crate) fn provision(
     let _turn = gate::turn_to_provision();
     worker::leave_signals_outside().doing(|| "build a runtime")?;
     // Entering mount namespaces moves it to the root directory.
-    let directory = std::env::current_dir();
+    let directory = WorkingDirectory::of_this_thread();
     // The base has a mount namespace more, and only the first time.
     let all = plan.nodes.len() + 1 + usize::from(matches!(plan.wiring, Wiring::Switch(_)));
     let base = with_room(all, mounts::base)?;
@@ -76,9 +77,7 @@ pub(crate) fn provision(
     sethostname("localhost").doing(|| "set the host name of the body")?;
     base.mount_sys()?;
     mounts::bind_proc_net()?;
-    if let Ok(directory) = directory {
-        std::env::set_current_dir(&directory).doing(|| format!("return to `{}`", directory.display()))?;
-    }
+    directory.return_to();
     wire(&plan, switch.as_ref(), &nodes)?;
     await_readiness(&plan, switch.as_ref(), &nodes)?;
     Ok(assemble(test, plan, flavor, limit, body, switch, nodes))
