@@ -5,6 +5,7 @@
 pub(crate) mod caps;
 pub(crate) mod env;
 pub(crate) mod process;
+pub(crate) mod sockets;
 
 mod trial;
 
