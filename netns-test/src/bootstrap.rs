@@ -8,7 +8,6 @@
 //! happened, and the first netns test reports it.
 
 use std::ffi::CStr;
-use std::io::Write as _;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -17,9 +16,11 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::Mode;
-use nix::unistd::{getegid, geteuid, read};
+use nix::unistd::read;
 
+use crate::limits::Limits;
 use crate::sys::caps::{CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN, CAP_SYS_CHROOT, Sets};
+use crate::sys::userns::As;
 use crate::{janitor, sys};
 
 /// What the process may do, as the constructor found or made it.
@@ -85,7 +86,31 @@ pub(crate) const PROXIES: [&CStr; 12] = [
     c"SOCKS_PROXY",
 ];
 
+/// What the process had before anything here changed it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Before {
+    /// How many threads there were: libtest has some of its own by the time that a refusal is explained.
+    pub(crate) threads: Option<u64>,
+    /// The limits of the user namespace that it came from. In the one that it is in now they read as if there were none.
+    pub(crate) limits: Limits,
+    /// The soft and the hard limit of open files, where the soft one was raised.
+    open_files: Option<(u64, u64)>,
+}
+
 static STATE: OnceLock<State> = OnceLock::new();
+
+static BEFORE: OnceLock<Before> = OnceLock::new();
+
+/// What the process had before the constructor ran; nothing is known where it did nothing.
+pub(crate) fn before() -> Before {
+    BEFORE.get().copied().unwrap_or_default()
+}
+
+/// The soft and the hard limit of open files that the process came with, for its children: programs that use select(2), or
+/// close every descriptor that there may be, do not expect a high one. `None` where it was not changed.
+pub(crate) fn old_open_files() -> Option<(u64, u64)> {
+    before().open_files
+}
 
 /// What the constructor left behind; `None` in a process in which it did not run.
 pub(crate) fn state() -> Option<State> {
@@ -104,8 +129,10 @@ fn prepare() -> State {
     if lists_tests() {
         return State::Listing;
     }
+    let (threads, limits) = (sys::env::threads(), Limits::read());
     sys::env::remove_while_alone(&PROXIES);
-    raise_open_files();
+    let open_files = raise_open_files();
+    BEFORE.get_or_init(|| Before { threads, limits, open_files });
     grow_table_of_files();
     if Sets::current().is_ok_and(|sets| sets.can(&NEEDED))
         && matches!(sys::in_trial_child(use_it), Ok(Ok(())))
@@ -141,12 +168,10 @@ fn use_it() -> Result<(), Refused> {
 }
 
 fn enter_user_namespace() -> Result<(), Refused> {
-    let (user, group) = (geteuid().as_raw(), getegid().as_raw());
-    unshare(CloneFlags::CLONE_NEWUSER).map_err(|errno| Step::Unshare.refused(errno))?;
-    // user_namespaces(7): an unprivileged process maps its own ids alone, and must give up setgroups(2) first.
-    write_file(c"/proc/self/setgroups", format_args!("deny"))?;
-    write_file(c"/proc/self/uid_map", format_args!("{user} {user} 1"))?;
-    write_file(c"/proc/self/gid_map", format_args!("{group} {group} 1"))
+    sys::userns::enter(As::Itself).map_err(|refused| match refused {
+        sys::userns::Refused::Unshare(errno) => Step::Unshare.refused(errno),
+        sys::userns::Refused::Map(errno) => Step::Map.refused(errno),
+    })
 }
 
 fn clear_effective() -> Result<(), Refused> {
@@ -161,39 +186,12 @@ fn start_janitor() -> Result<(), Refused> {
         .map_err(|error| Step::Janitor.refused(Errno::from_raw(error.raw_os_error().unwrap_or(0))))
 }
 
-/// Writes a short text in one write(2), as the files of user namespaces demand.
-fn write_file(path: &CStr, text: std::fmt::Arguments<'_>) -> Result<(), Refused> {
-    let mut buffer = [0_u8; 64];
-    let mut rest = &mut buffer[..];
-    if rest.write_fmt(text).is_err() {
-        return Err(Step::Map.refused(Errno::E2BIG));
-    }
-    let unused = rest.len();
-    let length = buffer.len() - unused;
-    let write = || {
-        let file = open(path, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
-        nix::unistd::write(&file, &buffer[..length])
-    };
-    write().map(drop).map_err(|errno| Step::Map.refused(errno))
-}
-
-/// The soft and the hard limit of open files that the process was started with, if they were changed.
-static OLD_OPEN_FILES: OnceLock<(u64, u64)> = OnceLock::new();
-
-/// The limits of open files that child processes get back; `None` where nothing was changed.
-pub(crate) fn old_open_files() -> Option<(u64, u64)> {
-    OLD_OPEN_FILES.get().copied()
-}
-
-/// Raises the soft limit of open files to the hard one: a test needs about 20, and many run at once.
-fn raise_open_files() {
-    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
-        && soft < hard
-    {
-        OLD_OPEN_FILES.get_or_init(|| (soft, hard));
-        // A refusal leaves the old limit, and the gate in front of the tests reads what is in force.
-        let _unchanged = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
-    }
+/// Raises the soft limit of open files to the hard one: a test needs about 20, and many run at once. Returns what it was.
+fn raise_open_files() -> Option<(u64, u64)> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    // A refusal leaves the old limit, and the gate in front of the tests reads what is in force.
+    let raised = soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
+    raised.then_some((soft, hard))
 }
 
 /// Makes room in the table of open files for what the tests will hold.

@@ -15,10 +15,11 @@ use tokio::sync::Notify;
 
 use crate::__private::{Require, ShouldPanic, TestCase};
 use crate::error::{Doing, Error};
+use crate::held::hold;
 use crate::namespace::prepare_thread;
 use crate::network::{Net, Network};
 use crate::panics::{Caught, Record};
-use crate::teardown::{Leftover, hold, tear_down};
+use crate::teardown::{Leftover, tear_down};
 use crate::{bootstrap, gate, panics, plan, probe, provision, registry, sys, worker};
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -98,13 +99,7 @@ fn live(test: &'static TestCase, body: Body) -> Verdict {
     };
     let _share = match gate::enter(test.nodes.len()) {
         Ok(share) => share,
-        Err((wanted, limit)) => {
-            return Verdict::Unsupported(format!(
-                "the process may open too few files: this test needs {wanted} file descriptors, the limit is {limit}\n\
-                 to mend it: `ulimit -n {}`",
-                (wanted * 2).max(4096)
-            ));
-        }
+        Err(cause) => return Verdict::Unsupported(cause),
     };
     let stop = Stop::default();
     let (tell, progress) = mpsc::channel();

@@ -78,13 +78,16 @@ pub mod __private;
 
 mod artifacts;
 mod bootstrap;
+mod directory;
 mod error;
 mod gate;
 mod harness;
+mod held;
 mod inject;
 mod janitor;
 mod job;
 mod layers;
+mod limits;
 mod mounts;
 mod namespace;
 mod netlink;

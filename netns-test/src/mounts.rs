@@ -7,21 +7,31 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::unix::fs::{FileTypeExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::stat::Mode;
+use nix::sys::statvfs::{FsFlags, statvfs};
 
 use crate::error::{Doing, Error};
 
-/// Where the base keeps its own files: a directory of sysfs that every kernel has, and that each node covers with a
-/// sysfs of its own.
-const SCRATCH: &str = "/sys/class";
+/// Where the base keeps its own files, the first that is there: a directory of sysfs that every kernel has, and that each
+/// node covers with a sysfs of its own; on a host that has no sysfs its place, or a directory of procfs.
+const SCRATCH: [&str; 3] = ["/sys/class", "/sys", "/proc/driver"];
+
+/// Files of /etc without which names do not resolve as they should. Some hosts lack them, small containers above all.
+const RESOLVER: [&str; 3] = ["hosts", "nsswitch.conf", "resolv.conf"];
+
+/// The variables that name sockets of daemons, as D-Bus addresses or URLs.
+const VARIABLES: [&str; 4] =
+    ["DBUS_SESSION_BUS_ADDRESS", "DBUS_SYSTEM_BUS_ADDRESS", "DOCKER_HOST", "CONTAINER_HOST"];
 
 /// Resolver configuration: the names of the network come from /etc/hosts, and where no DNS server is declared, a
 /// question over DNS is refused at once by the node's own loopback.
@@ -67,51 +77,55 @@ const SOCKETS: [&str; 12] = [
 pub(crate) struct Base {
     mount: OwnedFd,
     scratch: OwnedFd,
-    /// File systems that the host has mounted below /sys, to be put back onto a node's own.
-    below_sys: Vec<PathBuf>,
+    scratch_path: &'static str,
+    sys: Sys,
+}
+
+/// What the host has mounted on /sys and below it.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Sys {
+    /// Whether there is a sysfs, also in parts: a node has one of its own if the host has one.
+    is_there: bool,
+    /// The other file systems, to be put back onto a node's own.
+    below: Vec<PathBuf>,
 }
 
 /// The process's base; the first caller makes it, on its own thread, which moves into it.
+///
+/// A failure is not kept: what the system refused to one test it may grant to the next.
 pub(crate) fn base() -> Result<&'static Base, Error> {
-    static BASE: OnceLock<Result<Base, (String, i32)>> = OnceLock::new();
-    let made = BASE.get_or_init(|| {
-        Base::make().map_err(|error| {
-            (error.to_string(), error.io().and_then(io::Error::raw_os_error).unwrap_or_default())
-        })
-    });
-    made.as_ref().map_err(|(text, errno)| match errno {
-        0 => Error::because("prepare the mounts of the tests", text.clone()),
-        _ => Error::new(
-            format!("prepare the mounts of the tests ({text})"),
-            io::Error::from_raw_os_error(*errno),
-        ),
-    })
+    static BASE: OnceLock<Base> = OnceLock::new();
+    static MAKING: Mutex<()> = Mutex::new(());
+    if let Some(base) = BASE.get() {
+        return Ok(base);
+    }
+    let _alone = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    match BASE.get() {
+        Some(base) => Ok(base),
+        None => Base::make().map(|made| BASE.get_or_init(|| made)),
+    }
 }
 
 impl Base {
     fn make() -> Result<Self, Error> {
         unshare(CloneFlags::CLONE_NEWNS).doing(|| "create a mount namespace")?;
         mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
-            .doing(|| "make the mounts of the new namespace private")?;
-        let below_sys = below_sys().doing(|| "read /proc/thread-self/mountinfo")?;
-        mount(
-            Some("netns-test"),
-            SCRATCH,
-            Some("tmpfs"),
-            MsFlags::MS_NOSUID | MsFlags::MS_NODEV,
-            Some("mode=755"),
-        )
-        .doing(|| format!("mount a tmpfs on `{SCRATCH}`"))?;
-        let scratch = open(SCRATCH, OFlag::O_DIRECTORY | OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
-            .doing(|| format!("open `{SCRATCH}`"))?;
+            .doing(|| "make the mounts of the new mount namespace private")?;
+        let mountinfo = "/proc/thread-self/mountinfo";
+        let sys = Sys::of(&fs::read_to_string(mountinfo).doing(|| format!("read `{mountinfo}`"))?);
+        let scratch_path = SCRATCH.into_iter().find(|path| Path::new(path).is_dir()).unwrap_or(SCRATCH[0]);
+        mount_tmpfs(scratch_path)?;
         let base = Self {
             mount: fs::File::open("/proc/thread-self/ns/mnt")
                 .doing(|| "open the new mount namespace")?
                 .into(),
-            scratch,
-            below_sys,
+            scratch: open_directory(scratch_path.as_ref())?,
+            scratch_path,
+            sys,
         };
+        complete_etc()?;
         base.cover()?;
+        allow_settings();
         Ok(base)
     }
 
@@ -119,7 +133,7 @@ impl Base {
         for (index, (path, text)) in FILES.iter().enumerate() {
             self.cover_file(path, &format!("file{index}"), text)?;
         }
-        let services = fs::read_to_string("/etc/nsswitch.conf").unwrap_or_default();
+        let services = fs::read_to_string("/etc/nsswitch.conf").doing(|| "read `/etc/nsswitch.conf`")?;
         self.cover_file("/etc/nsswitch.conf", "nsswitch", &name_services(&services))?;
         let mut done = BTreeSet::new();
         for (index, path) in DIRECTORIES.iter().enumerate() {
@@ -127,7 +141,7 @@ impl Base {
             if let Ok(real) = fs::canonicalize(path)
                 && done.insert(real.clone())
             {
-                let name = format!("{SCRATCH}/directory{index}");
+                let name = format!("{}/directory{index}", self.scratch_path);
                 fs::create_dir(&name).doing(|| format!("create a directory to cover `{path}`"))?;
                 bind(name.as_ref(), &real)?;
             }
@@ -136,8 +150,12 @@ impl Base {
         let own = ["bus", "systemd/private", "docker.sock", "podman/podman.sock"];
         let own = own.map(|socket| format!("/run/user/{user}/{socket}"));
         for path in SOCKETS.into_iter().chain(own.iter().map(String::as_str)) {
-            if Path::new(path).exists() {
-                self.cover_file(path, "socket", "")?;
+            self.cover_file(path, "socket", "")?;
+        }
+        for path in VARIABLES.into_iter().filter_map(|name| std::env::var(name).ok()).flat_map(named_sockets)
+        {
+            if fs::metadata(&path).is_ok_and(|data| data.file_type().is_socket()) {
+                self.cover_file(&path, "socket", "")?;
             }
         }
         Ok(())
@@ -149,7 +167,7 @@ impl Base {
             return Ok(());
         }
         self.write(name, text).doing(|| format!("write a file to cover `{path}`"))?;
-        bind(format!("{SCRATCH}/{name}").as_ref(), path.as_ref())
+        bind(format!("{}/{name}", self.scratch_path).as_ref(), path.as_ref())
     }
 
     fn write(&self, name: &str, text: &str) -> io::Result<()> {
@@ -169,36 +187,29 @@ impl Base {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let name = format!("hosts{}", NEXT.fetch_add(1, Ordering::Relaxed));
         self.write(&name, text).doing(|| "write the network's hosts file")?;
-        bind(format!("{SCRATCH}/{name}").as_ref(), "/etc/hosts".as_ref())?;
+        bind(format!("{}/{name}", self.scratch_path).as_ref(), "/etc/hosts".as_ref())?;
         nix::unistd::unlinkat(self.scratch.as_fd(), name.as_str(), nix::unistd::UnlinkatFlags::NoRemoveDir)
             .doing(|| "remove the name of the network's hosts file")
     }
 
     /// Mounts a sysfs that shows the interfaces of the calling thread's network namespace and no others.
+    ///
+    /// On a host without a sysfs there is none to hide, and a user namespace is not given one.
     pub(crate) fn mount_sys(&self) -> Result<(), Error> {
-        let kept = self
-            .below_sys
-            .iter()
-            .map(|path| {
-                let directory =
-                    open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
-                Ok((path, directory))
-            })
-            .collect::<nix::Result<Vec<_>>>()
-            .doing(|| "open the mounts below `/sys`")?;
+        if !self.sys.is_there {
+            return Ok(());
+        }
+        let kept = self.sys.below.iter().map(|path| Ok((path, open_directory(path)?)));
+        let kept = kept.collect::<Result<Vec<_>, Error>>()?;
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
         mount(Some("sysfs"), "/sys", Some("sysfs"), flags, None::<&str>)
             .doing(|| "mount a sysfs of its own on `/sys`")?;
         for (path, directory) in kept {
-            let source = format!("/proc/thread-self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&directory));
-            mount(
-                Some(source.as_str()),
-                path,
-                None::<&str>,
-                MsFlags::MS_BIND | MsFlags::MS_REC,
-                None::<&str>,
-            )
-            .doing(|| format!("put `{}` back", path.display()))?;
+            match bind_tree(&behind(&directory), path) {
+                // A directory that the host has made there, beside its sysfs, has no place in a whole one.
+                Err(Errno::ENOENT) => {}
+                result => result.doing(|| format!("put `{}` back", path.display()))?,
+            }
         }
         Ok(())
     }
@@ -216,24 +227,120 @@ fn bind(source: &Path, target: &Path) -> Result<(), Error> {
         .doing(|| format!("cover `{}` by a bind mount", target.display()))
 }
 
-/// The outermost mounts below /sys, from mountinfo (proc_pid_mountinfo(5)).
-fn below_sys() -> io::Result<Vec<PathBuf>> {
-    let text = fs::read_to_string("/proc/thread-self/mountinfo")?;
-    let mut paths: Vec<PathBuf> = text
-        .lines()
-        .filter_map(|line| line.split(' ').nth(4))
-        .filter(|path| path.starts_with("/sys/") && Path::new(path).is_dir())
-        .map(PathBuf::from)
-        .collect();
-    paths.sort();
-    paths.dedup();
-    let mut outermost: Vec<PathBuf> = Vec::new();
-    for path in paths {
-        if !outermost.iter().any(|outer| path.starts_with(outer)) {
-            outermost.push(path);
-        }
+fn bind_tree(source: &Path, target: &Path) -> nix::Result<()> {
+    mount(Some(source), target, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)
+}
+
+fn mount_tmpfs(path: &str) -> Result<(), Error> {
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    mount(Some("netns-test"), path, Some("tmpfs"), flags, Some("mode=755"))
+        .doing(|| format!("mount a tmpfs on `{path}`"))
+}
+
+fn open_directory(path: &Path) -> Result<OwnedFd, Error> {
+    open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+        .doing(|| format!("open `{}`", path.display()))
+}
+
+/// The path of an open directory, also when something has been mounted over it.
+fn behind(directory: &OwnedFd) -> PathBuf {
+    format!("/proc/thread-self/fd/{}", directory.as_raw_fd()).into()
+}
+
+/// Sees to it that the files of the resolver are there to be covered.
+///
+/// A file can be mounted over a file only, so where one is missing, or is a link to nowhere, /etc becomes a directory of
+/// ours, with all the host's files and directories mounted in it.
+fn complete_etc() -> Result<(), Error> {
+    let etc = Path::new("/etc");
+    let missing: Vec<&str> =
+        RESOLVER.into_iter().filter(|name| fs::metadata(etc.join(name)).is_err()).collect();
+    if missing.is_empty() {
+        return Ok(());
     }
-    Ok(outermost)
+    let list = || {
+        let entries = fs::read_dir(etc)?
+            .map(|entry| entry.and_then(|entry| Ok((entry.file_name(), entry.file_type()?))));
+        entries.collect::<io::Result<Vec<_>>>()
+    };
+    let entries = list().doing(|| "list `/etc`, which lacks files of the resolver")?;
+    let host = open_directory(etc)?;
+    mount_tmpfs("/etc")?;
+    for (name, kind) in entries.iter().filter(|(name, _)| !missing.iter().any(|missing| name == missing)) {
+        let (source, target) = (behind(&host).join(name), etc.join(name));
+        let put = || {
+            if kind.is_symlink() {
+                return symlink(fs::read_link(&source)?, &target);
+            }
+            match kind.is_dir() {
+                true => fs::create_dir(&target)?,
+                false => drop(fs::File::create(&target)?),
+            }
+            Ok(bind_tree(&source, &target)?)
+        };
+        put().doing(|| format!("put `{}` back", target.display()))?;
+    }
+    missing.iter().try_for_each(|name| {
+        let path = etc.join(name);
+        fs::File::create(&path).map(drop).doing(|| format!("create `{}`", path.display()))
+    })
+}
+
+/// Lets a network's settings be written where a container has /proc/sys read-only: below net they are the network's own.
+///
+/// A user namespace may not change what was mounted outside it. Then the refusal comes with the first setting that has to be
+/// written.
+fn allow_settings() {
+    let path = "/proc/sys/net";
+    let Ok(found) = statvfs(path) else { return };
+    if !found.flags().contains(FsFlags::ST_RDONLY) {
+        return;
+    }
+    // Flags that are not repeated would be cleared, which a user namespace may not do either.
+    let flags = [
+        (FsFlags::ST_NOSUID, MsFlags::MS_NOSUID),
+        (FsFlags::ST_NODEV, MsFlags::MS_NODEV),
+        (FsFlags::ST_NOEXEC, MsFlags::MS_NOEXEC),
+    ];
+    let kept = flags.into_iter().filter(|(has, _)| found.flags().contains(*has)).map(|(_, flag)| flag);
+    let flags = kept.fold(MsFlags::MS_REMOUNT | MsFlags::MS_BIND, MsFlags::union);
+    if bind_tree(path.as_ref(), path.as_ref()).is_ok() {
+        let _told_later = mount(None::<&str>, path, None::<&str>, flags, None::<&str>);
+    }
+}
+
+impl Sys {
+    /// From mountinfo (proc_pid_mountinfo(5)): the mount point is the fifth word, the type comes after a hyphen.
+    fn of(mountinfo: &str) -> Self {
+        let mut found = Self::default();
+        for line in mountinfo.lines() {
+            let kind = line.split_once(" - ").and_then(|(_, rest)| rest.split(' ').next());
+            let Some((path, kind)) = line.split(' ').nth(4).zip(kind) else { continue };
+            match kind {
+                // What is mounted later on the same place hides what was there.
+                kind if path == "/sys" => found = Self { is_there: kind == "sysfs", below: Vec::new() },
+                _ if !path.starts_with("/sys/") => {}
+                // Parts, as sandboxes have them. They show the host's interfaces: not to be put back.
+                "sysfs" => found.is_there = true,
+                _ if Path::new(path).is_dir() => found.below.push(path.into()),
+                _ => {}
+            }
+        }
+        // The outermost alone: they bring along what is mounted below them.
+        found.below.sort();
+        found.below.dedup_by(|path, outer| path.starts_with(outer));
+        found
+    }
+}
+
+/// The sockets in a list of D-Bus addresses (`unix:path=/run/bus,guid=…`) or in a URL (`unix:///run/docker.sock`).
+fn named_sockets(value: String) -> Vec<String> {
+    let addresses = value.split(';').filter_map(|address| address.strip_prefix("unix:"));
+    let path = |address: &str| match address.strip_prefix("//") {
+        Some(path) => Some(path.to_owned()),
+        None => address.split(',').find_map(|pair| pair.strip_prefix("path=")).map(str::to_owned),
+    };
+    addresses.filter_map(path).collect()
 }
 
 /// The host's nsswitch.conf with host names from /etc/hosts first and DNS second, and from no daemon.
@@ -249,7 +356,29 @@ fn name_services(host: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::name_services;
+    use super::*;
+
+    #[test]
+    fn what_is_mounted_below_sys_is_put_back_but_for_parts_of_a_sysfs() {
+        // Directories that are there, so that the order and the nesting can be told.
+        let text = "22 1 0:20 / /sys rw - sysfs sysfs rw\n\
+                    23 22 0:21 /class /sys/class ro - sysfs sysfs rw\n\
+                    24 22 0:22 / /sys/kernel/mm rw - tmpfs none rw\n\
+                    25 22 0:23 / /sys/kernel rw shared:9 - tmpfs none rw\n\
+                    26 1 0:24 / /proc rw - proc proc rw\n";
+        assert_eq!(Sys::of(text), Sys { is_there: true, below: vec!["/sys/kernel".into()] });
+        let covered = format!("{text}27 22 0:25 / /sys rw - tmpfs none rw\n");
+        assert_eq!(Sys::of(&covered), Sys::default());
+        assert_eq!(Sys::of("26 1 0:24 / /proc rw - proc proc rw\n"), Sys::default());
+    }
+
+    #[test]
+    fn sockets_are_found_in_addresses_and_urls() {
+        let bus = "unix:guid=1,path=/run/a;unix:abstract=b;tcp:host=c;unix:path=/run/d";
+        assert_eq!(named_sockets(bus.to_owned()), ["/run/a", "/run/d"]);
+        assert_eq!(named_sockets("unix:///run/docker.sock".to_owned()), ["/run/docker.sock"]);
+        assert_eq!(named_sockets("tcp://10.0.0.1:2375".to_owned()), Vec::<String>::new());
+    }
 
     #[test]
     fn hosts_come_from_files_then_dns_and_the_rest_stays() {

@@ -2,13 +2,13 @@
 
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::{fs, io};
 
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::stat::fstat;
 
+use crate::directory::WorkingDirectory;
 use crate::error::{Doing, Error};
 use crate::{registry, sys};
 
@@ -82,14 +82,14 @@ impl Namespaces {
 
     /// Moves the calling thread in for good. Its working directory stays the one of that name.
     pub(crate) fn settle(&self) -> io::Result<()> {
-        let directory = std::env::current_dir();
+        let directory = WorkingDirectory::of_this_thread();
         // setns(2) refuses a mount namespace to a thread that shares its root and working directory with another.
         unshare(CloneFlags::CLONE_FS)?;
         setns(self.net.as_fd(), CloneFlags::CLONE_NEWNET)?;
         setns(self.mount.as_fd(), CloneFlags::CLONE_NEWNS)?;
         setns(self.uts.as_fd(), CloneFlags::CLONE_NEWUTS)?;
-        // It was moved to the root directory. A directory that has been removed has no name to go back to.
-        directory.map_or(Ok(()), std::env::set_current_dir)
+        directory.return_to();
+        Ok(())
     }
 
     /// Moves the calling thread into the mount namespace alone.
@@ -134,7 +134,7 @@ pub(crate) struct Entered {
 struct Back {
     home: Arc<Namespaces>,
     depth: Depth,
-    directory: Option<PathBuf>,
+    directory: Option<WorkingDirectory>,
 }
 
 /// Moves the calling thread, which has to be one of a running test, into `target`.
@@ -163,7 +163,7 @@ pub(crate) fn enter(target: &Namespaces, depth: Depth) -> io::Result<Entered> {
     let directory = match depth {
         Depth::Whole => {
             unshare(CloneFlags::CLONE_FS)?;
-            std::env::current_dir().ok()
+            Some(WorkingDirectory::of_this_thread())
         }
         Depth::Network => None,
     };
@@ -174,15 +174,17 @@ pub(crate) fn enter(target: &Namespaces, depth: Depth) -> io::Result<Entered> {
         setns(target.mount.as_fd(), CloneFlags::CLONE_NEWNS)?;
         setns(target.uts.as_fd(), CloneFlags::CLONE_NEWUTS)?;
         if let Some(back) = &entered.back {
-            back.restore_directory()?;
+            back.restore_directory();
         }
     }
     Ok(entered)
 }
 
 impl Back {
-    fn restore_directory(&self) -> io::Result<()> {
-        self.directory.as_ref().map_or(Ok(()), std::env::set_current_dir)
+    fn restore_directory(&self) {
+        if let Some(directory) = &self.directory {
+            directory.return_to();
+        }
     }
 
     fn go(&self) -> io::Result<()> {
@@ -193,10 +195,7 @@ impl Back {
             setns(self.home.mount.as_fd(), CloneFlags::CLONE_NEWNS)?;
             setns(self.home.uts.as_fd(), CloneFlags::CLONE_NEWUTS)?;
             // The directory may have been removed meanwhile: the thread is at home all the same.
-            self.restore_directory().or_else(|error| match error.kind() {
-                io::ErrorKind::NotFound => Ok(()),
-                _ => Err(error),
-            })?;
+            self.restore_directory();
         }
         Ok(())
     }

@@ -1,22 +1,25 @@
 //! Why the system refused, and the command that mends it.
 
-use std::fs;
+use std::{env, fs};
 
 use nix::errno::Errno;
 
-use crate::bootstrap::{Refused, State, Step};
+use crate::bootstrap::{self, Refused, State, Step};
+use crate::limits::Limits;
 
 /// Why netns tests cannot run in this process; `None` where they can.
 pub(crate) fn refusal() -> Option<String> {
-    match crate::bootstrap::state() {
+    match bootstrap::state() {
         Some(State::Privileged | State::UserNamespace) => None,
         Some(State::Refused(refused)) => Some(explain(refused, &Machine::read())),
-        Some(State::OptedOut) => Some(
+        Some(State::OptedOut) => Some(format!(
             "`NETNS_TEST_USERNS=0` is set, and the process lacks the capabilities to do without a user namespace\n\
-             to mend it: unset NETNS_TEST_USERNS, or run the tests as root"
-                .to_owned(),
-        ),
-        Some(State::Listing) => Some("the process was started with `--list`, which lists tests and runs none".to_owned()),
+             to mend it: unset NETNS_TEST_USERNS, {}",
+            as_root()
+        )),
+        Some(State::Listing) => {
+            Some("the process was started with `--list`, which lists tests and runs none".to_owned())
+        }
         None => Some(
             "nothing ran before `main`: the binary was linked without its constructors\n\
              to mend it: do not strip the section `.init_array`"
@@ -29,13 +32,14 @@ pub(crate) fn refusal() -> Option<String> {
 #[derive(Clone, Debug, Default)]
 struct Machine {
     has_user_namespaces: bool,
-    max_user_namespaces: Option<u64>,
-    max_net_namespaces: Option<u64>,
+    limits: Limits,
     unprivileged_userns_clone: Option<u64>,
     apparmor_restricts: Option<u64>,
     seccomp_filter: bool,
+    /// Before `main`.
     threads: Option<u64>,
     chrooted: bool,
+    root: bool,
 }
 
 impl Machine {
@@ -45,21 +49,39 @@ impl Machine {
         let ids = |path: &str| fs::metadata(path).map(|data| std::os::unix::fs::MetadataExt::ino(&data));
         Self {
             has_user_namespaces: fs::symlink_metadata("/proc/self/ns/user").is_ok(),
-            max_user_namespaces: number("/proc/sys/user/max_user_namespaces"),
-            max_net_namespaces: number("/proc/sys/user/max_net_namespaces"),
+            limits: Limits::read().within(bootstrap::before().limits),
             unprivileged_userns_clone: number("/proc/sys/kernel/unprivileged_userns_clone"),
             apparmor_restricts: number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
             seccomp_filter: status
                 .lines()
                 .any(|line| line.strip_prefix("Seccomp:").is_some_and(|mode| mode.trim() == "2")),
-            threads: crate::sys::env::threads(),
+            threads: bootstrap::before().threads,
+            root: nix::unistd::geteuid().is_root(),
             // Readable as root only; where it cannot be told, it is not claimed.
             chrooted: matches!((ids("/"), ids("/proc/1/root/.")), (Ok(own), Ok(init)) if own != init),
         }
     }
 }
 
-const SEE_ROOT: &str = "or run the tests as root (`CARGO_TARGET_<TRIPLE>_RUNNER=\"sudo -E\" cargo test`)";
+/// The way out that is left to those who may become root, with the variable that cargo knows for this target.
+fn as_root() -> String {
+    let environment = if cfg!(target_env = "musl") { "MUSL" } else { "GNU" };
+    let triple = match env::consts::ARCH {
+        known @ ("x86_64" | "aarch64") => format!("{}_UNKNOWN_LINUX_{environment}", known.to_uppercase()),
+        _ => "<TRIPLE>".to_owned(),
+    };
+    format!("or run the tests as root (`CARGO_TARGET_{triple}_RUNNER=\"sudo -E\" cargo test`)")
+}
+
+/// The command that gives the test binaries, which lie beside this one, an AppArmor profile that allows user namespaces.
+fn apparmor_profile() -> String {
+    let own = env::current_exe().ok().and_then(|path| Some(path.parent()?.display().to_string()));
+    let directory = own.unwrap_or_else(|| "DIRECTORY".to_owned());
+    format!(
+        "`printf 'abi <abi/4.0>,\\nprofile netns-tests \"{directory}/*\" flags=(unconfined) {{ userns, }}\\n' \
+         | sudo tee /etc/apparmor.d/netns-tests && sudo apparmor_parser -r /etc/apparmor.d/netns-tests`"
+    )
+}
 
 fn explain(refused: Refused, machine: &Machine) -> String {
     let Refused { step, errno } = refused;
@@ -76,54 +98,60 @@ fn explain(refused: Refused, machine: &Machine) -> String {
 }
 
 fn cause(step: Step, errno: Errno, machine: &Machine) -> (String, String) {
-    let seccomp = || {
-        (
-            "a seccomp filter forbids user namespaces (Docker's and Podman's default profile does)"
-                .to_owned(),
-            "start the container with `--privileged`".to_owned(),
-        )
-    };
+    let root = as_root();
     match (step, errno) {
         (_, Errno::ENOSYS | Errno::EINVAL) | (Step::Unshare, Errno::EPERM)
             if !machine.has_user_namespaces =>
         {
             (
                 "the kernel has no user namespaces".to_owned(),
-                format!("boot a kernel with CONFIG_USER_NS=y, {SEE_ROOT}"),
+                format!("boot a kernel with CONFIG_USER_NS=y, {root}"),
             )
         }
-        (Step::Unshare, Errno::EINVAL) if machine.threads != Some(1) || errno == Errno::EINVAL => (
+        // unshare(2): a process with threads cannot enter one. Where their number is not known, it is what EINVAL means.
+        (Step::Unshare, Errno::EINVAL) if machine.threads != Some(1) => (
             "a thread was already running before `main`, so the process can no longer enter a user namespace"
                 .to_owned(),
             format!(
-                "start no threads in constructors (`#[ctor]`, LD_PRELOAD libraries, sanitizers, profilers), {SEE_ROOT}"
+                "start no threads in constructors (`#[ctor]`, LD_PRELOAD libraries, sanitizers, profilers), {root}"
             ),
         ),
         (_, Errno::ENOSPC | Errno::EUSERS) => {
-            let limit =
-                machine.max_user_namespaces.map_or_else(|| "unknown".to_owned(), |limit| limit.to_string());
+            let limit = machine.limits.user.map_or_else(|| "unknown".to_owned(), |limit| limit.to_string());
             (
                 format!("the limit of user namespaces is exhausted (user.max_user_namespaces is {limit})"),
-                format!("`sudo sysctl -w user.max_user_namespaces=15000`, {SEE_ROOT}"),
+                format!("`sudo sysctl -w user.max_user_namespaces=15000`, {root}"),
             )
         }
         (Step::Unshare | Step::Trial, Errno::EPERM) if machine.unprivileged_userns_clone == Some(0) => (
             "the kernel refuses user namespaces to ordinary users (kernel.unprivileged_userns_clone is 0)"
                 .to_owned(),
-            format!("`sudo sysctl -w kernel.unprivileged_userns_clone=1`, {SEE_ROOT}"),
+            format!("`sudo sysctl -w kernel.unprivileged_userns_clone=1`, {root}"),
         ),
+        // Before AppArmor's: that one lets the namespace be made, and then denies its capabilities.
+        (Step::Unshare | Step::Trial, Errno::EPERM | Errno::ENOSYS | Errno::EACCES)
+            if machine.seccomp_filter =>
+        {
+            (
+                "a seccomp filter forbids user namespaces (Docker's and Podman's default profile does)"
+                    .to_owned(),
+                "start the container with `--privileged`".to_owned(),
+            )
+        }
         (_, Errno::EPERM | Errno::EACCES) if machine.apparmor_restricts == Some(1) => (
             "AppArmor restricts user namespaces of ordinary users (Ubuntu 23.10 and newer)".to_owned(),
             format!(
                 "`sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0` (until the next boot), \
-                 an AppArmor profile with `userns,` for the test binaries, {SEE_ROOT}"
+                 or an AppArmor profile for the test binaries ({}), {root}",
+                apparmor_profile()
             ),
         ),
-        (Step::Unshare | Step::Trial, Errno::EPERM | Errno::ENOSYS | Errno::EACCES)
-            if machine.seccomp_filter =>
-        {
-            seccomp()
-        }
+        // user_namespaces(7), "Defining user and group ID mappings", since Linux 5.12.
+        (Step::Map, Errno::EPERM) if machine.root => (
+            "root lacks CAP_SETFCAP, without which it cannot take its user id along into a user namespace".to_owned(),
+            "start the container with `--cap-add SETFCAP` or `--privileged`, or run the tests as an ordinary user"
+                .to_owned(),
+        ),
         (Step::Unshare, Errno::EPERM) if machine.chrooted => (
             "the process is in a chroot(2), where the kernel refuses user namespaces".to_owned(),
             "use pivot_root(2) or a container instead of the chroot".to_owned(),
@@ -134,21 +162,27 @@ fn cause(step: Step, errno: Errno, machine: &Machine) -> (String, String) {
         ),
         _ => (
             format!("the system refuses user namespaces: {}", errno.desc()),
-            format!("look for a security module or container setting that forbids unshare(2), {SEE_ROOT}"),
+            format!("look for a security module or container setting that forbids unshare(2), {root}"),
         ),
     }
 }
 
-/// Why a network namespace or an interface could not be made, in addition to the kernel's own words.
+/// What mends the refusal of an operation, by what it says; in addition to the kernel's own words.
 pub(crate) fn advice(errno: Option<i32>, operation: &str) -> Option<String> {
-    let machine = Machine::read();
-    match Errno::from_raw(errno?) {
+    let limits = || Limits::read().within(bootstrap::before().limits);
+    advise(Errno::from_raw(errno?), operation, limits)
+}
+
+fn advise(errno: Errno, operation: &str, limits: impl FnOnce() -> Limits) -> Option<String> {
+    match errno {
         Errno::ENOSPC if operation.contains("namespace") => {
-            let limit =
-                machine.max_net_namespaces.map_or_else(|| "unknown".to_owned(), |limit| limit.to_string());
+            let (kind, setting, limit) = match limits().lowest() {
+                Some(((kind, setting), limit)) => (kind, setting, limit.to_string()),
+                None => ("network", "user.max_net_namespaces", "unknown".to_owned()),
+            };
             Some(format!(
-                "the limit of network namespaces is exhausted (user.max_net_namespaces is {limit})\n\
-                 to mend it: `sudo sysctl -w user.max_net_namespaces=15000`"
+                "the limit of {kind} namespaces is exhausted ({setting} is {limit})\n\
+                 to mend it: `sudo sysctl -w {setting}=15000`"
             ))
         }
         Errno::EINVAL
@@ -171,6 +205,30 @@ pub(crate) fn advice(errno: Option<i32>, operation: &str) -> Option<String> {
              to mend it: `ulimit -n 4096`, or fewer tests at once (`--test-threads`)"
                 .to_owned(),
         ),
+        Errno::EROFS | Errno::EACCES if operation.starts_with("set `net/") => Some(
+            "/proc/sys is mounted read-only, as containers have it, so a network's settings cannot be made\n\
+             to mend it: start the container with `--privileged`, or with \
+             `--cap-add SYS_ADMIN --cap-add NET_ADMIN --security-opt apparmor=unconfined` and run the tests as its root, \
+             or run `mount -o remount,rw /proc/sys` in it first"
+                .to_owned(),
+        ),
+        Errno::EPERM if operation.contains("mount a sysfs") => Some(
+            "parts of /sys are covered or read-only, as containers have it, and the kernel gives a user namespace no \
+             /sys that shows more\n\
+             to mend it: start the container with `--privileged`, or with `--security-opt systempaths=unconfined`, \
+             or run the tests as its root"
+                .to_owned(),
+        ),
+        Errno::EPERM | Errno::EACCES if operation.contains("mount") => Some(
+            "a security module or a seccomp filter forbids mounts (Docker's default profile does)\n\
+             to mend it: start the container with `--privileged`"
+                .to_owned(),
+        ),
+        _ if operation.contains("/etc`") || operation.contains("/etc/") => Some(
+            "the host lacks files of the resolver, and they cannot be put there for the tests alone\n\
+             to mend it: `sudo mkdir -p /etc && sudo touch /etc/hosts /etc/nsswitch.conf /etc/resolv.conf`"
+                .to_owned(),
+        ),
         _ => None,
     }
 }
@@ -180,21 +238,27 @@ mod tests {
     use super::*;
 
     fn told(step: Step, errno: Errno, machine: Machine) -> String {
-        explain(Refused { step, errno }, &Machine { has_user_namespaces: true, threads: Some(1), ..machine })
+        explain(Refused { step, errno }, &Machine { has_user_namespaces: true, ..machine })
     }
 
     #[test]
     fn every_cause_has_a_message_and_a_command_of_its_own() {
-        let other = Machine::default;
+        let other = || Machine { threads: Some(1), ..Machine::default() };
         let texts = [
             explain(Refused { step: Step::Unshare, errno: Errno::EINVAL }, &Machine::default()),
-            told(Step::Unshare, Errno::ENOSPC, Machine { max_user_namespaces: Some(0), ..other() }),
+            told(
+                Step::Unshare,
+                Errno::ENOSPC,
+                Machine { limits: Limits { user: Some(0), ..Limits::default() }, ..other() },
+            ),
             told(Step::Unshare, Errno::EPERM, Machine { unprivileged_userns_clone: Some(0), ..other() }),
             told(Step::Use, Errno::EPERM, Machine { apparmor_restricts: Some(1), ..other() }),
             told(Step::Unshare, Errno::EPERM, Machine { seccomp_filter: true, ..other() }),
             told(Step::Unshare, Errno::EPERM, Machine { chrooted: true, ..other() }),
             told(Step::Unshare, Errno::EINVAL, Machine { threads: Some(2), ..other() }),
             told(Step::Unshare, Errno::EPERM, other()),
+            told(Step::Trial, Errno::EMFILE, other()),
+            told(Step::Map, Errno::EPERM, Machine { root: true, ..other() }),
         ];
         for (index, text) in texts.iter().enumerate() {
             assert!(text.contains("to mend it: "), "{text}");
@@ -206,5 +270,53 @@ mod tests {
         assert!(texts[1].contains("user.max_user_namespaces is 0"), "{}", texts[1]);
         assert!(texts[2].contains("sysctl -w kernel.unprivileged_userns_clone=1"), "{}", texts[2]);
         assert!(texts[3].contains("kernel.apparmor_restrict_unprivileged_userns=0"), "{}", texts[3]);
+    }
+
+    #[test]
+    fn apparmor_has_three_ways_out() {
+        let text =
+            told(Step::Use, Errno::EPERM, Machine { apparmor_restricts: Some(1), ..Machine::default() });
+        for way in
+            ["sudo sysctl -w", "until the next boot", "userns,", "apparmor_parser -r", "_RUNNER=\"sudo -E\""]
+        {
+            assert!(text.contains(way), "`{way}` is missing: {text}");
+        }
+        // Both at once, as in a container on such a machine: the filter comes first, since AppArmor lets the namespace be made.
+        let both = Machine { apparmor_restricts: Some(1), seccomp_filter: true, ..Machine::default() };
+        assert!(told(Step::Unshare, Errno::EPERM, both.clone()).contains("seccomp"));
+        assert!(told(Step::Use, Errno::EPERM, both).contains("AppArmor"));
+    }
+
+    #[test]
+    fn einval_is_blamed_on_threads_only_where_there_were_some() {
+        let with = |threads| told(Step::Unshare, Errno::EINVAL, Machine { threads, ..Machine::default() });
+        assert!(with(Some(2)).contains("before `main`") && with(None).contains("before `main`"));
+        assert!(!with(Some(1)).contains("before `main`"), "{}", with(Some(1)));
+    }
+
+    #[test]
+    #[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+    fn the_variable_of_this_target_is_named() {
+        assert!(as_root().contains("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="));
+    }
+
+    #[test]
+    fn every_refused_operation_has_advice_of_its_own() {
+        let limits = || Limits { net: Some(9), mount: Some(3), ..Limits::default() };
+        let cases = [
+            (Errno::ENOSPC, "create namespaces", "sysctl -w user.max_mnt_namespaces=15000"),
+            (Errno::EOPNOTSUPP, "create veth `a/eth0` – `b/eth0`", "modprobe veth"),
+            (Errno::EOPNOTSUPP, "create bridge `switch/bridge`", "modprobe bridge"),
+            (Errno::EMFILE, "open a netlink socket", "ulimit -n"),
+            (Errno::EROFS, "set `net/ipv4/ip_forward` to 1", "mount -o remount,rw /proc/sys"),
+            (Errno::EPERM, "mount a sysfs of its own on `/sys`", "systempaths=unconfined"),
+            (Errno::EACCES, "make the mounts of the new mount namespace private", "--privileged"),
+            (Errno::ENOENT, "mount a tmpfs on `/etc`", "touch /etc/hosts"),
+        ];
+        for (errno, operation, command) in cases {
+            let text = advise(errno, operation, limits).unwrap_or_default();
+            assert!(text.contains(command) && text.contains("to mend it: "), "{operation}: {text}");
+        }
+        assert_eq!(advise(Errno::ENOENT, "open a netlink socket", limits), None);
     }
 }

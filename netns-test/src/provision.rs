@@ -15,7 +15,9 @@ use nix::unistd::sethostname;
 
 use crate::__private::Runtime;
 use crate::artifacts::Artifacts;
+use crate::directory::WorkingDirectory;
 use crate::error::{Doing, Error};
+use crate::held::with_room;
 use crate::mounts::{self, Base};
 use crate::namespace::Namespaces;
 use crate::netlink::state::{Address, Link, Route, RouteKind};
@@ -26,7 +28,7 @@ use crate::panics::Witness;
 use crate::plan::{End, NodePlan, Plan, Wiring};
 use crate::registry::{self, Place};
 use crate::teardown::Reaped;
-use crate::{gate, sysctl};
+use crate::{gate, sysctl, worker};
 
 /// The loopback interface has this index in every namespace (`LOOPBACK_IFINDEX` in the kernel).
 const LOOPBACK: u32 = 1;
@@ -55,27 +57,28 @@ pub(crate) fn provision(
     limit: Option<Duration>,
 ) -> Result<Arc<Net>, Error> {
     let _turn = gate::turn_to_provision();
-    // Entering mount namespaces moves it to the root directory. One that has been removed is not gone back to.
-    let directory = std::env::current_dir();
-    let base = mounts::base()?;
+    worker::leave_signals_outside().doing(|| "build a runtime")?;
+    // Entering mount namespaces moves it to the root directory.
+    let directory = WorkingDirectory::of_this_thread();
+    // The base has a mount namespace more, and only the first time.
+    let all = plan.nodes.len() + 1 + usize::from(matches!(plan.wiring, Wiring::Switch(_)));
+    let base = with_room(all, mounts::base)?;
     base.settle()?;
-    let body = Namespaces::unshare()?;
+    let body = with_room(all, Namespaces::unshare)?;
     base.set_hosts(&plan.hosts)?;
     sysctl::apply(plan.family, false)?;
     raise_loopback()?;
     let switch = match &plan.wiring {
-        Wiring::Switch(_) => Some(Switch::make()?),
+        Wiring::Switch(_) => Some(with_room(all, Switch::make)?),
         Wiring::Nothing | Wiring::Pairs(_) => None,
     };
-    let nodes: Vec<(Namespaces, RouteSocket)> =
-        plan.nodes.iter().map(|node| make_node(base, &body, node, plan.family)).collect::<Result<_, _>>()?;
+    let make_node = |node| make_node(base, &body, node, plan.family, all);
+    let nodes: Vec<(Namespaces, RouteSocket)> = plan.nodes.iter().map(make_node).collect::<Result<_, _>>()?;
     body.settle().doing(|| "return to the body's namespaces")?;
     sethostname("localhost").doing(|| "set the host name of the body")?;
     base.mount_sys()?;
     mounts::bind_proc_net()?;
-    if let Ok(directory) = directory {
-        std::env::set_current_dir(&directory).doing(|| format!("return to `{}`", directory.display()))?;
-    }
+    directory.return_to();
     wire(&plan, switch.as_ref(), &nodes)?;
     await_readiness(&plan, switch.as_ref(), &nodes)?;
     assemble(test, plan, flavor, limit, body, switch, nodes)
@@ -91,10 +94,11 @@ fn make_node(
     body: &Namespaces,
     node: &NodePlan,
     family: Family,
+    all: usize,
 ) -> Result<(Namespaces, RouteSocket), Error> {
     // Copied from the body's mounts each time: from the previous node's they would pile up.
     body.settle_mounts().doing(|| "return to the body's mounts")?;
-    let namespaces = Namespaces::unshare()?;
+    let namespaces = with_room(all, Namespaces::unshare)?;
     sethostname(&node.name).doing(|| format!("set the host name `{}`", node.name))?;
     base.mount_sys()?;
     sysctl::apply(family, node.forwards)?;

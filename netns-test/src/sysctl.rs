@@ -4,8 +4,8 @@
 //! `net.core.devconf_inherit_init_net` says so (Documentation/admin-guide/sysctl/net.rst). Every namespace of a process
 //! starts alike, so what differs from the wanted values is found once and then written without looking.
 
-use std::fs;
 use std::sync::OnceLock;
+use std::{fs, io};
 
 use netns_test_model::Family;
 
@@ -46,13 +46,23 @@ const NO_IPV6: [&str; 2] = ["ipv6/conf/all/disable_ipv6", "ipv6/conf/default/dis
 struct Initial(Vec<(&'static str, Option<String>)>);
 
 impl Initial {
-    fn get() -> &'static Self {
+    /// Found once. A refusal is not kept: the next test asks again.
+    fn get() -> Result<&'static Self, Error> {
         static INITIAL: OnceLock<Initial> = OnceLock::new();
-        INITIAL.get_or_init(|| {
-            let names = EVERY_NODE.iter().map(|&(name, _)| name).chain(FORWARDING).chain(NO_IPV6);
-            let read = |name| fs::read_to_string(path(name)).ok().map(|text| text.trim().to_owned());
-            Self(names.map(|name| (name, read(name))).collect())
-        })
+        match INITIAL.get() {
+            Some(initial) => Ok(initial),
+            None => Self::find().map(|found| INITIAL.get_or_init(|| found)),
+        }
+    }
+
+    fn find() -> Result<Self, Error> {
+        let names = EVERY_NODE.iter().map(|&(name, _)| name).chain(FORWARDING).chain(NO_IPV6);
+        let read = |name| match fs::read_to_string(path(name)) {
+            Ok(text) => Ok((name, Some(text.trim().to_owned()))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((name, None)),
+            Err(error) => Err(error).doing(|| format!("read `net/{name}`")),
+        };
+        names.map(read).collect::<Result<_, _>>().map(Self)
     }
 
     /// Whether a setting has to be written. One that the kernel does not have (IPv6 may be compiled out) has not.
@@ -74,7 +84,7 @@ pub(crate) fn path(name: &str) -> String {
 
 /// Gives the calling thread's network namespace, a fresh one, its settings.
 pub(crate) fn apply(family: Family, forwards: bool) -> Result<(), Error> {
-    let initial = Initial::get();
+    let initial = Initial::get()?;
     let flag = |on: bool| if on { "1" } else { "0" };
     let forwarding = FORWARDING.map(|name| (name, flag(forwards)));
     let ipv6 = NO_IPV6.map(|name| (name, flag(!family.has_v6())));

@@ -1,29 +1,25 @@
-//! The end of a network: emptied at once, released late.
-//!
-//! The kernel's clean-up of a namespace holds the lock that set-up needs, so namespaces are emptied (no process, no
-//! socket, no neighbour) and then held, bounded, until the process ends.
+//! The end of a network: emptied at once (no process, no socket, no neighbour), released late (`held`).
 
-use std::collections::VecDeque;
 use std::ffi::c_long;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use std::{fs, io, thread};
 
+use nix::errno::Errno;
 use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::socket::{Shutdown, UnixAddr, getpeername, getsockname, shutdown};
+use nix::sys::stat::fstat;
 use nix::unistd::gettid;
 
 use crate::error::{Doing, Error};
 use crate::namespace::{Depth, Namespaces, enter};
-use crate::netlink::{DiagSocket, RouteSocket};
+use crate::netlink::{DiagSocket, Request, RouteSocket};
 use crate::network::Net;
 use crate::panics::AllowPanics;
 use crate::processes::Ticks;
-use crate::{gate, processes, registry, sys};
-
-/// How many namespaces are held at most. 510 cost 31 ms at the end of the process, and 0.16 MB each.
-const MOST_HELD: usize = 512;
+use crate::{processes, sys};
 
 /// How long threads that still run may take to come to rest, after which they count as spinning.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -69,6 +65,7 @@ pub(crate) fn tear_down(net: &Arc<Net>) -> Result<Vec<Leftover>, Error> {
         }
     }
     if !leftovers.is_empty() {
+        shut_down_sockets(net)?;
         // The last word: what is about to end is not left behind.
         leftovers = come_to_rest(net, 12, ended)?;
     }
@@ -94,6 +91,64 @@ fn has_sockets() -> io::Result<bool> {
                 && counts != "0"
         })
     }))
+}
+
+/// Ends the calls of threads that were left behind on sockets which sock_diag does not destroy: raw, ICMP, packet and Unix
+/// ones.
+///
+/// Such a thread is one of this process, so its sockets are among the process's descriptors.
+fn shut_down_sockets(net: &Net) -> Result<(), Error> {
+    let mut has_packet_sockets = Vec::new();
+    for descriptor in processes::numbers("/proc/self/fd").doing(|| "list the descriptors of the process")? {
+        // Closing the copy of a file would release the process's locks on it (fcntl_locking(2)), so nothing else is copied.
+        let link = fs::read_link(format!("/proc/self/fd/{descriptor}")).unwrap_or_default();
+        if !link.as_os_str().as_encoded_bytes().starts_with(b"socket:") {
+            continue;
+        }
+        let socket = match sys::sockets::duplicate(descriptor) {
+            // Closed meanwhile.
+            Err(error) if error.raw_os_error() == Some(nix::libc::EBADF) => continue,
+            copy => copy.doing(|| "copy the descriptor of a socket of a test that has ended")?,
+        };
+        // Of a namespace where this thread has no privileges, so none of the test's.
+        let Ok(namespace) = sys::sockets::namespace_of(socket.as_fd()) else { continue };
+        let inode = fstat(&namespace).doing(|| "read the namespace of a socket")?.st_ino;
+        let Some(own) = net.all_namespaces().find(|own| own.inode() == inode) else { continue };
+        match sys::sockets::domain(socket.as_fd()).doing(|| "read the kind of a socket")? {
+            nix::libc::AF_PACKET => has_packet_sockets.push((own, socket)),
+            nix::libc::AF_UNIX if !has_name(&socket) => {}
+            nix::libc::AF_INET | nix::libc::AF_INET6 | nix::libc::AF_UNIX => {
+                match shutdown(socket.as_raw_fd(), Shutdown::Both) {
+                    // Nobody is at the other end of a raw socket: calls on it return all the same (`inet_shutdown`).
+                    Ok(()) | Err(Errno::ENOTCONN) => {}
+                    result => result.doing(|| "shut down a socket of a test that has ended")?,
+                }
+            }
+            _ => {}
+        }
+    }
+    has_packet_sockets.iter().try_for_each(|(namespaces, socket)| end_packet_socket(namespaces, socket))
+}
+
+/// Whether a Unix socket or its peer has an address. A pair has none, and may be one that a library keeps for the whole process.
+fn has_name(socket: &OwnedFd) -> bool {
+    let named = |address: nix::Result<UnixAddr>| {
+        address.is_ok_and(|address| address.path().is_some() || address.as_abstract().is_some())
+    };
+    named(getsockname(socket.as_raw_fd())) || named(getpeername(socket.as_raw_fd()))
+}
+
+/// A packet socket cannot be shut down. Bound to an interface that is off, it tells so to whoever waits (`packet_do_bind`).
+fn end_packet_socket(namespaces: &Namespaces, socket: &OwnedFd) -> Result<(), Error> {
+    const LOOPBACK: u32 = 1;
+    let _inside = enter(namespaces, Depth::Network).doing(|| "enter a namespace of a test that has ended")?;
+    let route = RouteSocket::open().doing(|| "open a netlink socket")?;
+    route.request(Request::set_up(LOOPBACK, false), || "switch off `lo`".to_owned())?;
+    match sys::sockets::bind_packet(socket.as_fd(), LOOPBACK) {
+        // One of a fanout group stays bound as it is.
+        Err(error) if error.raw_os_error() == Some(nix::libc::EINVAL) => Ok(()),
+        result => result.doing(|| "end a packet socket of a test that has ended"),
+    }
 }
 
 /// The neighbours of all namespaces share one table, of 1,024 entries by default (`gc_thresh3`, arp(7)).
@@ -177,32 +232,9 @@ fn threads_inside(net: &Net, own: i32) -> io::Result<Vec<(i32, Leftover)>> {
             let (name, rest) = stat.split_once('(')?.1.rsplit_once(") ")?;
             match rest.as_bytes().first()? {
                 b'Z' | b'X' => None,
-                state => Some((tid, Leftover { name: name.to_owned(), spins: *state == b'R' })),
+                // One that cannot be interrupted is at work in the kernel: it closes a socket, for instance.
+                state => Some((tid, Leftover { name: name.to_owned(), spins: matches!(state, b'R' | b'D') })),
             }
         })
         .collect())
-}
-
-/// What is kept of an emptied namespace until it is released.
-enum Held {
-    Node(#[expect(dead_code, reason = "held, not used")] Arc<Namespaces>),
-    Switch(#[expect(dead_code, reason = "held, not used")] Arc<OwnedFd>),
-}
-
-static HELD: Mutex<VecDeque<Held>> = Mutex::new(VecDeque::new());
-
-/// Keeps the namespaces of an ended test, and releases the oldest ones beyond the bound.
-pub(crate) fn hold(net: &Net) {
-    for namespaces in net.all_namespaces() {
-        registry::remove(namespaces, net.test);
-    }
-    let most = MOST_HELD.min(gate::for_held() / 3);
-    let released: Vec<Held> = {
-        let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
-        held.extend(net.all_namespaces().map(|namespaces| Held::Node(Arc::clone(namespaces))));
-        held.extend(net.switch.iter().map(|switch| Held::Switch(Arc::clone(switch))));
-        let excess = held.len().saturating_sub(most);
-        held.drain(..excess).collect()
-    };
-    drop(released);
 }

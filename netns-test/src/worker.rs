@@ -43,6 +43,17 @@ pub(crate) fn runtime(flavor: Flavor, name: &str, namespaces: &Arc<Namespaces>) 
     builder.build()
 }
 
+/// Makes what Tokio makes once for the whole process while the calling thread is in no test's network: the pair of sockets by
+/// which it hears of signals would be born in the first test's namespace, and keep it for ever.
+pub(crate) fn leave_signals_outside() -> io::Result<()> {
+    static MADE: AtomicBool = AtomicBool::new(false);
+    if !MADE.load(Ordering::Acquire) {
+        Builder::new_current_thread().enable_io().build()?;
+        MADE.store(true, Ordering::Release);
+    }
+    Ok(())
+}
+
 fn settle(namespaces: &Namespaces) -> Result<(), Error> {
     prepare_thread()?;
     if namespaces.are_here().doing(|| "read a thread's namespaces")? {

@@ -54,6 +54,26 @@ fn with_few_file_descriptors_they_wait_for_each_other() {
     outcome.says(&["256 passed; 0 failed"]);
 }
 
+/// A script that runs its arguments where there may be so many network namespaces, with and without privileges there.
+fn with_net_namespaces(count: u32, privileged: bool) -> String {
+    let drop = if privileged { "" } else { "setpriv --bounding-set=-all,+setfcap --inh-caps=-all" };
+    format!(
+        "exec unshare --user --map-root-user sh -c \
+         'echo {count} > /proc/sys/user/max_net_namespaces; exec {drop} \"$@\"' sh \"$@\""
+    )
+}
+
+#[test]
+fn with_few_namespaces_they_wait_for_each_other_and_for_their_release() {
+    // A test needs three.
+    for (count, privileged) in [(3, true), (3, false), (4, false), (8, true), (8, false)] {
+        let rerun = Rerun::with(&["a::", "--ignored", "--test-threads=8"]);
+        let outcome = rerun.in_shell(&with_net_namespaces(count, privileged)).as_ordinary_user().run();
+        assert!(outcome.status.success(), "{count}, {privileged}: {outcome}");
+        outcome.says(&["16 passed; 0 failed"]);
+    }
+}
+
 /// Several networks in one process do not see each other: the same address and port in each.
 #[netns_test]
 async fn one_alone(client: Node, server: Node) -> std::io::Result<()> {

@@ -1,5 +1,6 @@
 //! Promise 8: a test never hangs. When its timeout passes it fails, whatever it is at.
 
+use netns_test::state::OperState;
 use netns_test::{Network, Node, netns_test};
 use netns_test_tests::{Rerun, rerun};
 
@@ -49,6 +50,28 @@ fn blocks_on_a_socket(a: Node) -> std::io::Result<()> {
 #[ignore = "fails on purpose"]
 async fn pending_on_many_threads(a: Node) {
     a.run(std::future::pending::<()>).await
+}
+
+/// An interface that is told to be dormant has a carrier and yet carries nothing (RFC 2863).
+#[netns_test(timeout = 3s)]
+fn an_interface_that_does_not_come_up_is_an_error(client: Node, _server: Node) -> std::io::Result<()> {
+    let status = client.enter(|| {
+        std::process::Command::new("ip").args(["link", "set", "eth0", "mode", "dormant"]).status()
+    })?;
+    assert!(status.success(), "{status}");
+    let eth0 = client.interface("eth0")?;
+    eth0.down()?;
+    // The kernel takes note of it a little later.
+    client.blocking_wait_until("its end", |_| Ok(eth0.link()?.operstate == OperState::Down))?;
+    let text = eth0.up().expect_err("it is dormant").to_string();
+    for part in [
+        "failed to wait for `client/eth0` to carry packets in `client`: ",
+        "the test's timeout is about to pass; there was",
+        "state dormant",
+    ] {
+        assert!(text.contains(part), "`{part}` is missing: {text}");
+    }
+    Ok(())
 }
 
 #[test]

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::net::{SocketAddr as UnixAddr, UnixDatagram, UnixListener, UnixStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,6 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use netns_test::{Node, netns_test};
 use netns_test_tests::{Rerun, rerun};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, socket};
 
 /// The inode of the calling thread's network namespace.
 fn own_netns() -> u64 {
@@ -103,6 +107,73 @@ fn threads_that_a_passing_test_leaves_behind_are_told() {
     let outcome = rerun("passes_and_leaves_no_thread_behind").arg("--show-output").run();
     outcome.passed();
     assert!(!format!("{outcome}").contains("left behind:"), "{outcome}");
+}
+
+/// Receives from a socket until the call says that this is the end.
+fn receive_to_the_end(socket: &OwnedFd) -> String {
+    let mut buffer = [0; 2048];
+    loop {
+        match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
+            Ok(0) => return "nothing more".to_owned(),
+            // A packet that came by.
+            Ok(_) => {}
+            Err(error) => return error.to_string(),
+        }
+    }
+}
+
+#[netns_test]
+#[ignore = "fails on purpose, in the company of its proof"]
+fn leaves_threads_on_other_sockets_behind(server: Node) -> std::io::Result<()> {
+    let group = nix::unistd::getegid();
+    server.set_sysctl("net.ipv4.ping_group_range", format!("{group} {group}"))?;
+    let open = |family, kind, protocol| socket(family, kind, SockFlag::SOCK_CLOEXEC, protocol);
+    let name = |name: &str| UnixAddr::from_abstract_name(name);
+    let (received, others) = server.enter(|| {
+        let datagrams = UnixDatagram::bind_addr(&name("datagrams")?)?;
+        let listener = UnixListener::bind_addr(&name("listener")?)?;
+        let client = UnixStream::connect_addr(&name("listener")?)?;
+        let received = [
+            ("raw", open(AddressFamily::Inet, SockType::Raw, SockProtocol::Icmp)?),
+            ("raw6", open(AddressFamily::Inet6, SockType::Raw, SockProtocol::IcmpV6)?),
+            ("ping", open(AddressFamily::Inet, SockType::Datagram, SockProtocol::Icmp)?),
+            ("packet", open(AddressFamily::Packet, SockType::Raw, SockProtocol::EthAll)?),
+            ("datagrams", datagrams.into()),
+            ("client", client.into()),
+            ("accepted", listener.accept()?.0.into()),
+        ];
+        std::io::Result::Ok((received, (listener, UnixStream::pair()?)))
+    })?;
+    let say = |text: String| {
+        // Past libtest's capture, since the test has ended.
+        std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes())
+            .expect("there is a standard error");
+    };
+    for (name, socket) in received {
+        let _blocked = server.spawn_thread(name, move || {
+            say(format!("{name} returned: {}\n", receive_to_the_end(&socket)));
+        });
+    }
+    let (listener, (one, other)) = others;
+    let _blocked = server.spawn_thread("listener", move || {
+        say(format!("listener returned: {}\n", listener.accept().expect_err("nobody connects")));
+    });
+    // A pair has no address, so it may be a library's: it is left alone.
+    let _blocked = server.spawn_thread("pair", move || {
+        let _held = other;
+        receive_to_the_end(&one.into())
+    });
+    panic!("the test fails");
+}
+
+#[test]
+fn calls_that_block_on_raw_packet_and_unix_sockets_return_when_the_test_ends() {
+    let outcome = rerun("leaves_threads_on_other_sockets_behind").arg("--nocapture").run();
+    let names = ["raw", "raw6", "ping", "packet", "datagrams", "client", "accepted", "listener"];
+    let told = names.map(|name| format!("{name} returned: "));
+    outcome.says(&told.each_ref().map(String::as_str));
+    // The pair's thread blocks on.
+    outcome.says(&["the test fails", "1 thread was left behind: ", ", which blocks"]);
 }
 
 /// Starts four processes in a node, and prints their numbers.

@@ -1,8 +1,9 @@
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Read},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::fd::AsFd,
+    sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
@@ -12,6 +13,7 @@ use nix::{
     errno::Errno,
     libc,
     sched::{CloneFlags, setns, unshare},
+    unistd::gettid,
 };
 
 use super::diag::Family;
@@ -496,6 +498,21 @@ fn a_macvlan_and_a_bridge_carry_packets_at_once() {
     });
 }
 
+/// Starts a thread, and returns when it blocks in this system call (proc_pid_syscall(5): "running" until it does).
+fn spawn_blocked<R: Send + 'static>(
+    call: libc::c_long,
+    work: impl FnOnce() -> R + Send + 'static,
+) -> thread::JoinHandle<R> {
+    let (tell, told) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        tell.send(gettid()).unwrap();
+        work()
+    });
+    let file = format!("/proc/self/task/{}/syscall", told.recv().unwrap());
+    wait_until(|| fs::read_to_string(&file).unwrap().split(' ').next() == Some(&call.to_string()));
+    thread
+}
+
 #[test]
 fn sockets_are_listed_and_destroyed() {
     in_namespace(|| {
@@ -528,11 +545,10 @@ fn sockets_are_listed_and_destroyed() {
 
         // Calls that block return. The listener takes its unaccepted connection with it.
         let blocked = [
-            thread::spawn(move || client.read(&mut [0]).map(drop)),
-            thread::spawn(move || udp.recv(&mut [0]).map(drop)),
-            thread::spawn(move || listener.accept().and(listener.accept()).map(drop)),
+            spawn_blocked(libc::SYS_recvfrom, move || client.read(&mut [0]).map(drop)),
+            spawn_blocked(libc::SYS_recvfrom, move || udp.recv(&mut [0]).map(drop)),
+            spawn_blocked(libc::SYS_accept4, move || listener.accept().and(listener.accept()).map(drop)),
         ];
-        thread::sleep(Duration::from_millis(50));
         assert!(diag.destroy_all().unwrap() >= 4);
         for thread in blocked {
             thread.join().unwrap().unwrap_err();

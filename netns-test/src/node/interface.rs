@@ -1,9 +1,8 @@
 //! An interface of a node, switched off and on.
 
+use std::io;
 use std::net::IpAddr;
 use std::sync::PoisonError;
-use std::time::Duration;
-use std::{io, thread};
 
 use super::Node;
 use crate::error::Error;
@@ -118,7 +117,8 @@ impl Interface {
     /// It returns when the interface carries packets again, or at once where the other end is off.
     ///
     /// # Errors
-    /// The kernel's own, and when the test has ended.
+    /// The kernel's own; when the test has ended; when its timeout is about to pass and the interface carries nothing yet (the
+    /// error says what was there instead).
     pub fn up(&self) -> Result<(), Error> {
         let socket = self.node.route_socket().map_err(|error| self.failed("switch on", error))?;
         socket.request(Request::set_up(self.index, true), || format!("switch on `{self}`"))?;
@@ -130,13 +130,8 @@ impl Interface {
             self.put_back(&kept)?;
         }
         // With the other end off there is no carrier to wait for.
-        loop {
-            let link = self.link().map_err(|error| self.failed("switch on", error))?;
-            if link.is_running() || !link.carrier {
-                return Ok(());
-            }
-            thread::sleep(Duration::from_micros(50));
-        }
+        let carries = |_: &Node| self.link().map(|link| link.is_running() || !link.carrier);
+        self.node.blocking_wait_until(&format!("`{self}` to carry packets"), carries)
     }
 
     /// Adds an address, without duplicate address detection: it can be used at once.

@@ -11,6 +11,7 @@ use nix::sched::{CloneFlags, unshare};
 use std::os::fd::AsFd as _;
 
 use super::namespace::PidNamespace;
+use crate::directory::WorkingDirectory;
 use crate::error::{Doing, Error};
 use crate::namespace::Namespaces;
 use crate::{sys, worker};
@@ -59,17 +60,14 @@ impl Launcher {
 
 /// Moves the calling thread, which is in the node, to where its programs are to be born.
 fn prepare(node: &Namespaces, processes: &PidNamespace) -> Result<(), Error> {
-    let directory = std::env::current_dir();
+    let directory = WorkingDirectory::of_this_thread();
     let proc = processes.proc()?;
     node.settle_mounts().doing(|| "return to the node's mounts")?;
     unshare(CloneFlags::CLONE_NEWNS).doing(|| "copy the node's mounts for its programs")?;
     // What the node mounts later arrives here, too; nothing goes the other way (mount_namespaces(7)).
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&str>)
         .doing(|| "let the mounts of the node's programs follow the node's")?;
-    if let Ok(directory) = directory {
-        // Entering mount namespaces moved it to the root directory.
-        std::env::set_current_dir(&directory).doing(|| format!("return to `{}`", directory.display()))?;
-    }
+    directory.return_to();
     sys::mount::attach(proc.as_fd(), c"/proc").doing(|| "mount the /proc of the test's programs")?;
     // A caller with capabilities but without user id 0 hands them on by the ambient set alone.
     sys::caps::raise().doing(|| "raise the capabilities of the node's programs")?;

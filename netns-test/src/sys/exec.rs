@@ -5,14 +5,12 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
 use nix::libc;
-use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::stat::Mode;
-use nix::unistd::{Gid, Uid, getegid, geteuid, setgid, setgroups, setuid};
+use nix::unistd::{Gid, Uid, geteuid, setgid, setgroups, setuid};
 
 use super::caps::Sets;
+use super::userns::{self, As, Refused};
 
 /// Who a program runs as.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,25 +88,5 @@ fn keep_root_powerless() -> io::Result<()> {
 
 /// A user namespace in which the caller is user 0. It has no power over the node's network, which an outer one owns.
 fn become_root() -> io::Result<()> {
-    let (user, group) = (geteuid().as_raw(), getegid().as_raw());
-    unshare(CloneFlags::CLONE_NEWUSER)?;
-    write_short(c"/proc/self/setgroups", "deny", None)?;
-    write_short(c"/proc/self/uid_map", "0 ", Some(user))?;
-    write_short(c"/proc/self/gid_map", "0 ", Some(group))
-}
-
-/// Writes `text`, or `text`, a number and " 1", in one write(2).
-fn write_short(path: &std::ffi::CStr, text: &str, number: Option<u32>) -> io::Result<()> {
-    use std::io::Write as _;
-    let mut buffer = [0_u8; 32];
-    let mut rest = &mut buffer[..];
-    match number {
-        Some(number) => write!(rest, "{text}{number} 1")?,
-        None => write!(rest, "{text}")?,
-    }
-    let unused = rest.len();
-    let length = buffer.len() - unused;
-    let file = open(path, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
-    nix::unistd::write(&file, &buffer[..length])?;
-    Ok(())
+    userns::enter(As::Root).map_err(|(Refused::Unshare(errno) | Refused::Map(errno))| errno.into())
 }
