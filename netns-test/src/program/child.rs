@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use super::signal::Signal;
 use crate::error::{Doing, Error};
 use crate::node::Node;
+use crate::queue::Waiting;
 use crate::sys;
 
 /// How many of a program's last lines an error shows.
@@ -454,6 +455,7 @@ impl Child {
         mut check: impl FnMut(&Running, &mut State) -> Option<Result<T, String>>,
     ) -> Result<T, Error> {
         let operation = || format!("wait for {what} `{}`", self.running.name);
+        let _waiting = Waiting::start();
         let deadline = self.node.deadline_of_waits().doing(operation)?;
         loop {
             let mut state = self.running.state();
