@@ -323,7 +323,8 @@ impl Wake for Observer {
         // A worker's loop is a task itself, so there may be another task here, but not the dead one.
         let is_past = |died: &Died| tokio::task::try_id() != Some(died.task);
         if !thread::panicking()
-            && DIED.with_borrow(|died| died.as_ref().is_some_and(is_past))
+            // A thread that is about to end may wake somebody, too.
+            && DIED.try_with(|died| died.borrow().as_ref().is_some_and(is_past)).unwrap_or(false)
             && let Some(died) = DIED.take()
             && died.tells()
         {
@@ -566,7 +567,25 @@ fn is_caught<'a>(frames: impl Iterator<Item = &'a str>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_caught;
+    use super::{Trace, is_caught};
+
+    #[test]
+    fn the_innermost_task_is_told_by_what_polls_it() {
+        let trace = |inner: &str| {
+            Trace(format!(
+                "   0:     0x55d2b0c3a5e6 - {inner}::h0123456789abcdef\n\
+                 \x20                              at /tokio/src/runtime/task/harness.rs:1:2\n\
+                 \x20                      tokio::runtime::task::raw::poll::h1111111111111111\n\
+                 \x20  1:     0x55d2b0c3a5e7 - tokio::runtime::blocking::pool::Inner::run::h2222222222222222\n\
+                 \x20  2:     0x55d2b0c3a5e8 - tokio::runtime::task::raw::poll::h3333333333333333\n"
+            ))
+        };
+        let ends = trace("tokio::runtime::task::harness::Harness<T,S>::complete");
+        assert_eq!(ends.poll(), Some("tokio::runtime::task::raw::poll::h1111111111111111"));
+        assert!(!ends.is_in_a_task() && ends.is_in_a_pool());
+        assert!(trace("tokio::runtime::task::harness::poll_future").is_in_a_task());
+        assert_eq!(ends.names().count(), 3);
+    }
 
     #[test]
     fn a_panic_in_a_task_ends_it() {

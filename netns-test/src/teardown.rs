@@ -24,6 +24,10 @@ use crate::{processes, sys};
 /// How long threads that still run may take to come to rest, after which they count as spinning.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+/// How long panics may take to be looked at: on a busy machine the names of the frames of a large program take seconds. More
+/// is only needed where somebody's panic hook blocks.
+const PATIENCE_WITH_PANICS: Duration = Duration::from_secs(10);
+
 /// A thread that outlived its test.
 #[derive(Debug)]
 pub(crate) struct Leftover {
@@ -188,16 +192,22 @@ fn is_inside(net: &Net, link: &str) -> bool {
 /// Threads block when they are seen to do so this often in a row.
 fn come_to_rest(net: &Net, often: u32, workers_ended: impl Fn() -> bool) -> Result<Vec<Leftover>, Error> {
     let started = Instant::now();
+    let mut quiet_since = started;
     let own = gettid().as_raw();
     let mut pause = Duration::from_micros(20);
     let mut rested = 0;
     loop {
         let threads = threads_inside(net, own).doing(|| "list the threads of the test")?;
         let at_rest = threads.iter().all(|(_, leftover)| !leftover.spins);
+        // A panic that is caught counts as lost until that is known.
+        let is_quiet = net.witness.is_quiet() || started.elapsed() > PATIENCE_WITH_PANICS;
+        if !is_quiet {
+            quiet_since = Instant::now();
+        }
         // Seen more than once, lest a thread be between two system calls.
-        rested = if at_rest && net.witness.is_quiet() { rested + 1 } else { 0 };
-        let waited = started.elapsed();
-        if threads.is_empty() && net.witness.is_quiet() {
+        rested = if at_rest && is_quiet { rested + 1 } else { 0 };
+        let waited = quiet_since.elapsed();
+        if threads.is_empty() && is_quiet {
             return Ok(Vec::new());
         }
         if (rested >= often && (workers_ended() || waited > PATIENCE / 5)) || waited > PATIENCE {

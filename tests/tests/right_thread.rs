@@ -526,9 +526,22 @@ async fn is_asked_while_it_waits(one: Node, other: Node) {
             let spawned = back.spawn(async || here()).await.unwrap();
             (back.run(async || here()).await, spawned, early.await.unwrap())
         });
-        (late, other.spawn(async || here().host).blocking_join().unwrap())
+        (late, asked.spawn(async || here().host).blocking_join().unwrap())
     });
     let ((run, spawned, early), host) = found.await;
+    // What it waits for comes about by itself.
+    let (asked, back) = (other.clone(), one.clone());
+    one.run(async move || {
+        let listens = asked.clone();
+        asked.spawn(async move || {
+            back.run(async || ()).await;
+            let _listener = listens.listen_tcp(80).await.unwrap();
+            std::future::pending::<()>().await;
+        });
+        asked.blocking_wait_listening(80)
+    })
+    .await
+    .unwrap();
     assert_eq!([run, spawned, early], [wanted.clone(), wanted.clone(), wanted]);
     assert_eq!(host, "other");
 }

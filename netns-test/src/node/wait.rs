@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::Node;
 use crate::error::{Doing, Error};
 use crate::netlink::state::{Protocol, Socket};
+use crate::queue::Waiting;
 
 /// The kernel tells nobody when a socket begins to listen, so it is asked, at first often and then every 5 ms.
 const FIRST_PAUSE: Duration = Duration::from_micros(200);
@@ -99,6 +100,8 @@ impl Node {
         mut condition: impl FnMut(&Self) -> io::Result<bool>,
     ) -> Result<(), Error> {
         let deadline = self.deadline_of_waits().doing(|| self.waiting(what))?;
+        // What is waited for may come about by the very node whose thread waits.
+        let _waiting = Waiting::start();
         let mut pause = FIRST_PAUSE;
         while !condition(self).doing(|| self.waiting(what))? {
             self.check(what, deadline)?;
