@@ -87,7 +87,10 @@ pub(crate) fn tear_down(net: &Arc<Net>) -> Result<Vec<Leftover>, Error> {
 fn has_sockets() -> io::Result<bool> {
     let four = fs::read_to_string("/proc/thread-self/net/sockstat")?;
     // Absent where the kernel has no IPv6.
-    let six = fs::read_to_string("/proc/thread-self/net/sockstat6").unwrap_or_default();
+    let six = match fs::read_to_string("/proc/thread-self/net/sockstat6") {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        read => read?,
+    };
     Ok(four.lines().chain(six.lines()).any(|line| {
         line.split_once(": inuse ").is_some_and(|(protocol, counts)| {
             (protocol.starts_with("TCP") || protocol.starts_with("UDP"))

@@ -9,6 +9,7 @@ use std::sync::{Barrier, OnceLock};
 use std::{env, fs, thread};
 
 use netns_test::{Node, netns_test};
+use netns_test_tests::rerun;
 use nix::mount::{MsFlags, mount};
 
 /// Tunnel devices that some kernels put into every new namespace.
@@ -250,6 +251,32 @@ async fn daemons_of_the_host_are_out_of_reach(node: Node) {
         })
         .await;
     assert!(found.is_empty(), "{found:?}");
+}
+
+#[netns_test(nodes = 1)]
+#[ignore = "run by its proof"]
+fn a_named_bus_is_out_of_reach(node: Node) {
+    let path = env::var("PROOF_BUS").expect("the proof sets it");
+    let error = node.enter(|| UnixStream::connect(&path)).expect_err("it is the host's");
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+}
+
+#[test]
+fn buses_and_daemons_that_variables_name_are_out_of_reach() {
+    let path = env::temp_dir().join(format!("netns-test-bus-{}", std::process::id()));
+    let bus = UnixListener::bind(&path).expect("a socket of the host");
+    let name = path.to_str().expect("UTF-8");
+    let addresses = [
+        ("DBUS_SESSION_BUS_ADDRESS", format!("unix:abstract=nobody;unix:path={name},guid=1")),
+        ("DOCKER_HOST", format!("unix://{name}")),
+    ];
+    for (variable, address) in addresses {
+        rerun("a_named_bus_is_out_of_reach").env("PROOF_BUS", name).env(variable, &address).run().passed();
+    }
+    // The host's own socket is as it was.
+    UnixStream::connect(&path).expect("plain code reaches it");
+    bus.accept().expect("the connection");
+    fs::remove_file(path).expect("it is ours");
 }
 
 /// The mount points of the process's main thread, the host's, that netns-test or a test here could have made.
