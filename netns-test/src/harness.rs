@@ -341,11 +341,9 @@ fn unmet(test: &TestCase) -> Option<String> {
         matches!(bootstrap::state(), Some(bootstrap::State::Privileged)) && nix::unistd::geteuid().is_root()
     };
     test.require.iter().find_map(|requirement| match requirement {
-        Require::Root if !is_root() => Some(
-            "the test requires root (`require = [root]`)\n\
-             to mend it: run the tests as root (`CARGO_TARGET_<TRIPLE>_RUNNER=\"sudo -E\" cargo test`)"
-                .to_owned(),
-        ),
+        Require::Root if !is_root() => {
+            Some(format!("the test requires root (`require = [root]`)\nto mend it: {}", probe::run_as_root()))
+        }
         Require::Root => None,
     })
 }

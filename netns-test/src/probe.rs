@@ -64,13 +64,17 @@ impl Machine {
 }
 
 /// The way out that is left to those who may become root, with the variable that cargo knows for this target.
-fn as_root() -> String {
+pub(crate) fn run_as_root() -> String {
     let environment = if cfg!(target_env = "musl") { "MUSL" } else { "GNU" };
     let triple = match env::consts::ARCH {
         known @ ("x86_64" | "aarch64") => format!("{}_UNKNOWN_LINUX_{environment}", known.to_uppercase()),
         _ => "<TRIPLE>".to_owned(),
     };
-    format!("or run the tests as root (`CARGO_TARGET_{triple}_RUNNER=\"sudo -E\" cargo test`)")
+    format!("run the tests as root (`CARGO_TARGET_{triple}_RUNNER=\"sudo -E\" cargo test`)")
+}
+
+fn as_root() -> String {
+    format!("or {}", run_as_root())
 }
 
 /// The command that gives the test binaries, which lie beside this one, an AppArmor profile that allows user namespaces.
