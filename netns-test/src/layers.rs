@@ -13,9 +13,7 @@ use std::path::{Path, PathBuf};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::error::{Doing, Error};
-
-/// Where a layer is built before it is put in place: a directory of sysfs that every node has.
-const WORKSHOP: &str = "/sys/class";
+use crate::mounts;
 
 /// Files up to this size are copied rather than bound.
 const SMALL: u64 = 64 * 1024;
@@ -51,28 +49,31 @@ impl Layers {
 
 fn cover(directory: &Path, below: &[PathBuf]) -> Result<(), Error> {
     let shown = directory.display();
+    // The layer is built there before it is put in place.
+    let workshop = Path::new(mounts::base()?.scratch_path());
     mount(
         Some("netns-test"),
-        WORKSHOP,
+        workshop,
         Some("tmpfs"),
         MsFlags::MS_NOSUID | MsFlags::MS_NODEV,
         Some("mode=755"),
     )
     .doing(|| format!("mount a tmpfs for a private `{shown}`"))?;
-    let covered = overlay(directory, below).or_else(|_not_here| copy_by_entries(directory));
+    let covered =
+        overlay(directory, below, workshop).or_else(|_not_here| copy_by_entries(directory, workshop));
     // What was put in place holds on to it.
-    let left = umount2(WORKSHOP, MntFlags::MNT_DETACH).doing(|| format!("detach the tmpfs of `{shown}`"));
+    let left = umount2(workshop, MntFlags::MNT_DETACH).doing(|| format!("detach the tmpfs of `{shown}`"));
     covered.and(left)
 }
 
 /// Puts an overlay over a directory; files that are mounts of their own there are copied into it.
-fn overlay(directory: &Path, below: &[PathBuf]) -> Result<(), Error> {
+fn overlay(directory: &Path, below: &[PathBuf], workshop: &Path) -> Result<(), Error> {
     let shown = directory.display();
     if let Some(other) = below.iter().find(|path| path.parent() != Some(directory) || !path.is_file()) {
         let cause = format!("`{}` is a mount of its own", other.display());
         return Err(Error::because(format!("put an overlay over `{shown}`"), cause));
     }
-    let [upper, work] = ["upper", "work"].map(|name| Path::new(WORKSHOP).join(name));
+    let [upper, work] = ["upper", "work"].map(|name| workshop.join(name));
     for new in [&upper, &work] {
         fs::create_dir(new).doing(|| format!("create a directory for a private `{shown}`"))?;
     }
@@ -90,10 +91,10 @@ fn overlay(directory: &Path, below: &[PathBuf]) -> Result<(), Error> {
 }
 
 /// Builds a copy of a directory in a tmpfs, entry by entry, and puts it in the directory's place.
-fn copy_by_entries(directory: &Path) -> Result<(), Error> {
+fn copy_by_entries(directory: &Path, workshop: &Path) -> Result<(), Error> {
     let shown = directory.display();
     // An overlay that failed may have left its directories.
-    let new = Path::new(WORKSHOP).join("entries");
+    let new = workshop.join("entries");
     fs::create_dir(&new).doing(|| format!("create a directory for a private `{shown}`"))?;
     let mode = fs::metadata(directory).doing(|| format!("look at `{shown}`"))?.permissions();
     fs::set_permissions(&new, mode).doing(|| format!("set the mode of a private `{shown}`"))?;

@@ -176,6 +176,11 @@ impl Base {
         fs::File::from(file).write_all(text.as_bytes())
     }
 
+    /// A directory that nothing in a node needs, and that every node has: something can be built there for a moment.
+    pub(crate) fn scratch_path(&self) -> &'static str {
+        self.scratch_path
+    }
+
     /// Moves the calling thread into the base; its working directory becomes the root directory.
     pub(crate) fn settle(&self) -> Result<(), Error> {
         setns(self.mount.as_fd(), CloneFlags::CLONE_NEWNS)
