@@ -442,8 +442,8 @@ async fn one_name_can_be_broken_alone(client: Node, server: Node) -> io::Result<
     }
     {
         let _held = only.hold();
-        let asking = client.spawn_thread("lookup", || std_lookup("a.test"));
         dns.clear_queries();
+        let asking = client.spawn_thread("lookup", || std_lookup("a.test"));
         dns.wait_query("a.test").await?;
         assert_eq!(text("+short b.test").await, V4.to_string());
         assert!(!asking.is_finished());
