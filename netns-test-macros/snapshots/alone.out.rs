@@ -14,6 +14,8 @@ fn alone() {
             family: ::netns_test::__private::Family::Dual,
             timeout: ::core::option::Option::None,
             run_in: ::core::option::Option::None,
+            aliases: &[],
+            dns: ::core::option::Option::None,
             runtime: ::netns_test::__private::Runtime::CurrentThread,
             require: &[],
             should_panic: ::netns_test::__private::ShouldPanic::No,

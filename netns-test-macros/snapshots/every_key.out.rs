@@ -16,6 +16,12 @@ fn every_key() {
                 ::core::time::Duration::from_nanos(1500000000u64),
             ),
             run_in: ::core::option::Option::Some("node-0"),
+            aliases: &[
+                ("node-1", "relay.test"),
+                ("node-1", "www"),
+                ("node-2", "a.test"),
+            ],
+            dns: ::core::option::Option::Some("node-2"),
             runtime: crate::reexports::netns_test::__private::Runtime::MultiThread {
                 workers: ::core::option::Option::Some(2usize),
             },

@@ -7,8 +7,9 @@ use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens as _, format_ident};
 use syn::ext::IdentExt as _;
 use syn::parse::{ParseStream, Parser as _};
-use syn::{Error, Lit, LitInt, LitStr, Path, Result, Token, bracketed, token};
+use syn::{Error, Lit, LitInt, LitStr, Path, Result, Token, bracketed, parenthesized, token};
 
+use crate::aliases::{self, Aliases};
 use crate::diag::{Diag, list, unknown};
 
 /// What the attribute says; a key that it does not have is `None` or empty.
@@ -21,6 +22,8 @@ pub(crate) struct Args {
     pub(crate) family: Option<Family>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) run_in: Option<Spanned<String>>,
+    pub(crate) aliases: Vec<Aliases>,
+    pub(crate) dns: Option<Spanned<String>>,
     pub(crate) flavor: Option<Spanned<Flavor>>,
     pub(crate) worker_threads: Option<Spanned<usize>>,
     pub(crate) require: Vec<Ident>,
@@ -42,12 +45,14 @@ pub(crate) enum Flavor {
 }
 
 /// Every key, and how it is written.
-const KEYS: [(&str, &str); 9] = [
+const KEYS: [(&str, &str); 11] = [
     ("nodes", "nodes = 2"),
     ("topology", "topology = ring"),
     ("family", "family = v6"),
     ("timeout", "timeout = 10s"),
     ("run_in", "run_in = client"),
+    ("aliases", "aliases(server = [\"relay.test\"])"),
+    ("dns", "dns = server"),
     ("flavor", "flavor = \"multi_thread\""),
     ("worker_threads", "worker_threads = 2"),
     ("require", "require = [root]"),
@@ -55,7 +60,7 @@ const KEYS: [(&str, &str); 9] = [
 ];
 
 /// Keys that the design has and this version has not.
-const LATER: [&str; 7] = ["links", "routers", "switches", "kubernetes", "dns", "matrix", "seed"];
+const LATER: [&str; 6] = ["links", "routers", "switches", "kubernetes", "matrix", "seed"];
 
 /// What a test can require, and the variant of `__private::Require` that stands for it.
 const REQUIREMENTS: [(&str, &str); 1] = [("root", "Root")];
@@ -77,10 +82,11 @@ pub(crate) fn parse(tokens: TokenStream, diag: &mut Diag) -> Args {
     args
 }
 
-/// One `key = value`.
+/// One `key = value` or `key(value)`.
 struct Entry {
     key: Ident,
     value: Option<TokenStream>,
+    in_parentheses: bool,
 }
 
 /// The parts between the commas. What is none is reported, and left out.
@@ -118,9 +124,18 @@ fn entry(part: Vec<TokenTree>) -> Result<Entry> {
             }
         };
         if input.is_empty() {
-            return Ok(Entry { key, value: None });
+            return Ok(Entry { key, value: None, in_parentheses: false });
         }
         let name = key.to_string();
+        if name == "aliases" && input.peek(token::Paren) {
+            let content;
+            parenthesized!(content in input);
+            let value: TokenStream = content.parse()?;
+            return match input.is_empty() {
+                true => Ok(Entry { key, value: (!value.is_empty()).then_some(value), in_parentheses: true }),
+                false => Err(input.error("expected `,`")),
+            };
+        }
         let group = input.peek(token::Paren) || input.peek(token::Brace) || input.peek(token::Bracket);
         if group && (LATER.contains(&name.as_str()) || name == "nodes") {
             input.parse::<TokenTree>()?;
@@ -129,7 +144,10 @@ fn entry(part: Vec<TokenTree>) -> Result<Entry> {
         }
         if !input.peek(Token![=]) {
             let message = match KEYS.iter().find(|(key, _)| *key == name) {
-                Some((_, example)) => format!("expected `=` after `{name}`, as in `{example}`"),
+                Some((key, example)) => {
+                    let next = if *key == "aliases" { '(' } else { '=' };
+                    format!("expected `{next}` after `{name}`, as in `{example}`")
+                }
                 None => unknown_key(&name),
             };
             return Err(Error::new(
@@ -139,7 +157,7 @@ fn entry(part: Vec<TokenTree>) -> Result<Entry> {
         }
         input.parse::<Token![=]>()?;
         let value: TokenStream = input.parse()?;
-        Ok(Entry { key, value: (!value.is_empty()).then_some(value) })
+        Ok(Entry { key, value: (!value.is_empty()).then_some(value), in_parentheses: false })
     };
     parse.parse2(part.into_iter().collect())
 }
@@ -172,6 +190,14 @@ impl Args {
             "run_in" => {
                 let word = entry.word_or_string()?;
                 self.run_in = Some(Spanned { value: word.text, span: word.span });
+            }
+            "aliases" if entry.in_parentheses => self.aliases = entry.value(aliases::of_nodes)?,
+            "aliases" => {
+                self.aliases = entry.value(|input| aliases::of_the_node(input, &entry.key))?;
+            }
+            "dns" => {
+                let word = entry.word_or_string()?;
+                self.dns = Some(Spanned { value: word.text, span: word.span });
             }
             "flavor" => {
                 let word = entry.word_or_string()?;

@@ -6,6 +6,7 @@ use netns_test_model::{Family, Shape};
 use proc_macro2::{Group, Ident};
 use syn::{Attribute, Path, Result, Signature, Visibility};
 
+use crate::aliases;
 use crate::args::{Args, Flavor};
 use crate::arguments::{Argument, arguments};
 use crate::attributes::{ShouldPanic, attributes};
@@ -25,6 +26,9 @@ pub(crate) struct Test {
     pub(crate) family: Family,
     pub(crate) timeout: Option<Duration>,
     pub(crate) run_in: Option<String>,
+    /// Each with the index of its node in `hosts`.
+    pub(crate) aliases: Vec<(usize, String)>,
+    pub(crate) dns: Option<String>,
     pub(crate) runtime: Runtime,
     pub(crate) require: Vec<Ident>,
     pub(crate) should_panic: ShouldPanic,
@@ -55,7 +59,12 @@ pub(crate) fn check(args: Args, function: &Function, mut diag: Diag) -> Result<T
         None
     };
     let run_in = match (&args.run_in, &hosts) {
-        (Some(run_in), Some(hosts)) => find(run_in, hosts, &mut diag),
+        (Some(run_in), Some(hosts)) => find(run_in, |name| format!("run_in = {name}"), hosts, &mut diag),
+        _ => None,
+    };
+    let aliases = aliases::check(&args, hosts.as_deref(), &mut diag);
+    let dns = match (&args.dns, &hosts) {
+        (Some(dns), Some(hosts)) => find(dns, |name| format!("dns = {name}"), hosts, &mut diag),
         _ => None,
     };
     let runtime = runtime(&args, &mut diag);
@@ -70,6 +79,8 @@ pub(crate) fn check(args: Args, function: &Function, mut diag: Diag) -> Result<T
         family,
         timeout: args.timeout,
         run_in,
+        aliases,
+        dns,
         runtime,
         require: args.require,
         should_panic: attributes.should_panic,

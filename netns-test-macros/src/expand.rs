@@ -65,6 +65,11 @@ fn case(test: &Test, private: &TokenStream) -> TokenStream {
         }
     };
     let run_in = option(test.run_in.as_ref());
+    let aliases = test.aliases.iter().map(|(host, alias)| {
+        let (cfgs, name) = (&test.hosts[*host].cfgs, &test.hosts[*host].name);
+        quote!(#(#cfgs)* (#name, #alias))
+    });
+    let dns = option(test.dns.as_ref());
     let runtime = match test.runtime {
         Runtime::CurrentThread => quote!(#private::Runtime::CurrentThread),
         Runtime::MultiThread { workers } => {
@@ -88,6 +93,8 @@ fn case(test: &Test, private: &TokenStream) -> TokenStream {
             family: #private::Family::#family,
             timeout: #timeout,
             run_in: #run_in,
+            aliases: &[#(#aliases),*],
+            dns: #dns,
             runtime: #runtime,
             require: &[#(#private::Require::#require),*],
             should_panic: #private::ShouldPanic::#should_panic,

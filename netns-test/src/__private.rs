@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::task::LocalSet;
 
 pub use inventory;
+use netns_test_model::{Alias, Topology};
 pub use netns_test_model::{Family, Shape};
 
 use crate::error::{Doing, Error};
@@ -37,6 +38,10 @@ pub struct TestCase {
     pub timeout: Option<Duration>,
     /// The node that the body runs in.
     pub run_in: Option<&'static str>,
+    /// More names of nodes: the node, and what it is called, too.
+    pub aliases: &'static [(&'static str, &'static str)],
+    /// The node that all nodes ask for names, over DNS.
+    pub dns: Option<&'static str>,
     /// The runtime of the body and of the nodes.
     pub runtime: Runtime,
     /// What the process must be.
@@ -46,6 +51,15 @@ pub struct TestCase {
 }
 
 impl TestCase {
+    /// The network, not yet checked.
+    pub(crate) fn topology(&self) -> Topology {
+        let aliases = self.aliases.iter();
+        let aliases = aliases.map(|&(node, name)| Alias { node: node.to_owned(), name: name.to_owned() });
+        Topology::new(self.nodes.iter().map(ToString::to_string).collect(), self.shape, self.family)
+            .with_aliases(aliases.collect())
+            .with_dns(self.dns.map(str::to_owned))
+    }
+
     /// The test's path as libtest writes it: without the crate.
     pub(crate) fn path(&self) -> &'static str {
         self.name.split_once("::").map_or(self.name, |(_crate, path)| path)

@@ -3,7 +3,10 @@
 mod endpoint;
 mod files;
 mod interface;
+mod names;
 mod programs;
+#[cfg(feature = "dns")]
+mod servers;
 mod sockets;
 mod wait;
 
@@ -49,6 +52,8 @@ pub(crate) struct NodeState {
     route: Mutex<Option<Arc<RouteSocket>>>,
     /// Its threads that run what it is asked to: one, and more where that one waits.
     workers: Mutex<Vec<Arc<Worker>>>,
+    /// The threads of servers that this crate runs in it.
+    servers: Mutex<Vec<Arc<Worker>>>,
     /// What interfaces had before they were switched off.
     kept: Mutex<Vec<Kept>>,
     pub(crate) programs: Programs,
@@ -72,6 +77,7 @@ impl NodeState {
             namespaces,
             route: Mutex::new(Some(Arc::new(route))),
             workers: Mutex::default(),
+            servers: Mutex::default(),
             kept: Mutex::new(Vec::new()),
             programs: Programs::default(),
             layers: Mutex::default(),
@@ -89,6 +95,13 @@ impl NodeState {
     /// The node's threads; none if it was never asked to run something.
     pub(crate) fn workers(&self) -> MutexGuard<'_, Vec<Arc<Worker>>> {
         self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Every thread of this crate's that runs tasks in the node. None is started once its test has ended.
+    pub(crate) fn all_workers(&self) -> Vec<Arc<Worker>> {
+        let workers = self.workers();
+        let servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+        workers.iter().chain(servers.iter()).cloned().collect()
     }
 
     /// Gives the netlink socket up: an open one keeps the namespace alive.
@@ -386,7 +399,7 @@ impl Node {
         &self.0.namespaces
     }
 
-    fn net(&self) -> io::Result<Arc<Net>> {
+    pub(crate) fn net(&self) -> io::Result<Arc<Net>> {
         self.0.net.upgrade().filter(|net| !net.has_ended()).ok_or_else(|| self.ended())
     }
 

@@ -68,6 +68,8 @@ const fn case(nodes: &'static [&'static str]) -> TestCase {
         family: Family::Dual,
         timeout: None,
         run_in: None,
+        aliases: &[],
+        dns: None,
         runtime: Runtime::CurrentThread,
         require: &[],
         should_panic: ShouldPanic::No,
