@@ -34,9 +34,13 @@
 //! | async code that opens its own sockets | [`run`](Node::run), [`spawn`](Node::spawn) |
 //! | a few calls on this thread | [`enter`](Node::enter) |
 //! | code that blocks | [`spawn_thread`](Node::spawn_thread) |
+//! | a program | [`command`](Node::command) |
 //!
 //! A socket keeps the network namespace that it was born in, whichever thread uses it later. Each node's thread, and all that is
 //! started from it, stays in the node: tasks, `spawn_blocking` threads, threads and child processes.
+//!
+//! Programs die with the test, and have a PID namespace, private files and the node's capabilities: [`guide::programs`] has the
+//! details, and the flags that known daemons need.
 //!
 //! Plain tests in the same binary keep the host's network and have no capabilities.
 //!
@@ -122,6 +126,12 @@ pub use crate::network::Network;
 pub use crate::node::{Interface, Node, ThreadHandle, ToEndpoint};
 pub use crate::panics::AllowPanics;
 pub use crate::program::{Child, Command, Signal};
+
+/// Pages to read: nothing in here is code.
+pub mod guide {
+    #[doc = include_str!("../docs/programs.md")]
+    pub mod programs {}
+}
 
 /// The code of the README.
 #[cfg(doctest)]

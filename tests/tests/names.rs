@@ -169,8 +169,8 @@ async fn an_alias_is_a_name(client: Node, web_server: Node) -> std::io::Result<(
         drop(listener);
     }
     resolves(&web_server, "client.example.com", &client).await;
-    let ping = client.command("ping").args(["-c1", "-W5", "relay.test"]).output().await?;
-    assert!(ping.status.success(), "{ping:?}");
+    let found = client.command("getent").args(["ahosts", "relay.test"]).output().await?;
+    assert!(found.status.success(), "{found:?}");
     Ok(())
 }
 

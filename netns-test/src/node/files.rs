@@ -73,6 +73,17 @@ impl Node {
     ///
     /// # Errors
     /// As for [`write`](Node::write).
+    ///
+    /// ```
+    /// # use netns_test::{netns_test, Node};
+    /// #[netns_test]
+    /// async fn has_room(server: Node) -> std::io::Result<()> {
+    ///     server.tmpfs("/var/lib/my-server")?;
+    ///     assert!(server.command("touch").arg("/var/lib/my-server/data").unprivileged().status().await?.success());
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// ```
     pub fn tmpfs(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let path = path.as_ref();
         self.in_files(&format!("mount a tmpfs on `{}`", path.display()), |layers| {
@@ -91,6 +102,17 @@ impl Node {
     ///
     /// # Errors
     /// As for [`write`](Node::write); the source does not exist.
+    ///
+    /// ```
+    /// # use netns_test::{netns_test, Node};
+    /// #[netns_test]
+    /// async fn serves_these_sources(server: Node) -> std::io::Result<()> {
+    ///     server.bind(env!("CARGO_MANIFEST_DIR"), "/run/www")?;
+    ///     assert!(server.read("/run/www/Cargo.toml")?.contains("[package]"));
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// ```
     pub fn bind(&self, source: impl AsRef<Path>, path: impl AsRef<Path>) -> Result<(), Error> {
         let (source, path) = (source.as_ref(), path.as_ref());
         let operation = format!("bind `{}` to `{}`", source.display(), path.display());
@@ -110,6 +132,18 @@ impl Node {
     ///
     /// # Errors
     /// As for [`write`](Node::write).
+    ///
+    /// ```
+    /// # use netns_test::{netns_test, Node};
+    /// #[netns_test]
+    /// async fn keeps_data(server: Node) -> std::io::Result<()> {
+    ///     let log = server.data_dir()?.join("log");
+    ///     assert!(server.command("sh").args(["-c", "echo started >$0"]).arg(&log).status().await?.success());
+    ///     assert_eq!(server.read(log)?, "started\n");
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// ```
     pub fn data_dir(&self) -> Result<PathBuf, Error> {
         self.in_files("make a directory for data", |layers| layers.ready_directory(Path::new(DATA)))?;
         Ok(PathBuf::from(DATA))
@@ -138,6 +172,19 @@ impl Node {
     ///
     /// # Errors
     /// As for [`write`](Node::write).
+    ///
+    /// ```
+    /// # use netns_test::{netns_test, Node};
+    /// #[netns_test(nodes = 2)]
+    /// async fn names(client: Node, server: Node) -> std::io::Result<()> {
+    ///     let mut nsenter = client.command("nsenter");
+    ///     nsenter.arg(format!("--net={}", server.netns_path()?.display())).args(["ip", "address"]);
+    ///     let output = String::from_utf8_lossy(&nsenter.output().await?.stdout).into_owned();
+    ///     assert!(output.contains(&server.ip().to_string()));
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// ```
     pub fn netns_path(&self) -> Result<PathBuf, Error> {
         self.in_files("name the network namespaces", |_layers| Ok(()))?;
         Ok(Path::new(NETNS).join(self.name()))

@@ -291,6 +291,19 @@ impl Child {
     ///
     /// # Errors
     /// It has ended; the kernel's own.
+    ///
+    /// ```
+    /// # use netns_test::{netns_test, Node, Signal};
+    /// #[netns_test]
+    /// async fn ends(server: Node) -> std::io::Result<()> {
+    ///     let child = server.command("sh").args(["-c", "trap 'exit 0' TERM; echo ready; sleep 1000 & wait"]).spawn().await?;
+    ///     child.wait_line("ready").await?;
+    ///     child.signal(Signal::TERM)?;
+    ///     assert!(child.wait().await?.success());
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// ```
     pub fn signal(&self, signal: Signal) -> Result<(), Error> {
         let operation = || format!("send {signal:?} to `{}`", self.running.name);
         // Under the lock it cannot be reaped, so its number is still its own.

@@ -30,6 +30,8 @@ const SYSTEM_DIRECTORIES: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 /// programs. It dies with the test, with all that it starts, daemons included. It is the caller's own user, with the capabilities
 /// that the node's owner has over its network: `iptables`, `ping`, and servers on port 80 work without root.
 ///
+/// [`guide::programs`](crate::guide::programs) lists the flags that known daemons need.
+///
 /// Its standard input is empty unless said otherwise; its output is captured (see [`Child`]). The environment is the test
 /// process's, without proxy variables, and with the directories of daemons (`/usr/sbin` …) at the end of PATH.
 ///
@@ -145,6 +147,20 @@ impl Command {
     }
 
     /// Gives it these bytes as its standard input, and then the end.
+    ///
+    /// ```
+    /// # use netns_test::{netns_test, Node};
+    /// #[netns_test]
+    /// async fn firewalled(server: Node) -> std::io::Result<()> {
+    ///     let rules = "add table inet filter
+    ///         add chain inet filter input { type filter hook input priority filter; }
+    ///         add rule inet filter input tcp dport 81 reject
+    ///     ";
+    ///     assert!(server.command("nft").args(["-f", "-"]).input(rules).status().await?.success());
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// ```
     pub fn input(&mut self, bytes: impl Into<Vec<u8>>) -> &mut Self {
         self.with(|inner| inner.input = Some(bytes.into()))
     }
@@ -168,6 +184,18 @@ impl Command {
     /// Runs it without capabilities; where the test is run by root, as the user 65534, nobody, who owns no file.
     ///
     /// For servers that refuse to run as root (PostgreSQL), and for proofs that a program needs no privilege.
+    ///
+    /// ```
+    /// # use netns_test::{netns_test, Node};
+    /// #[netns_test]
+    /// async fn cannot_configure(host: Node) -> std::io::Result<()> {
+    ///     let mut down = host.command("ip");
+    ///     down.args(["link", "set", "eth0", "down"]).unprivileged();
+    ///     assert!(!down.status().await?.success());
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// ```
     pub fn unprivileged(&mut self) -> &mut Self {
         self.with(|inner| inner.identity = Identity::Unprivileged)
     }
@@ -178,6 +206,17 @@ impl Command {
     /// another one: tell a daemon not to drop root. It can use the network but not configure it: CAP_NET_ADMIN and the
     /// like have no power over namespaces that an outer user namespace owns (user_namespaces(7)). Ports below 1024 are
     /// open to it with `net.ipv4.ip_unprivileged_port_start` set to 0 by [`Node::set_sysctl`].
+    ///
+    /// ```
+    /// # use netns_test::{netns_test, Node};
+    /// #[netns_test]
+    /// async fn is_user_0(host: Node) -> std::io::Result<()> {
+    ///     let output = host.command("id").arg("-u").as_root().output().await?;
+    ///     assert_eq!(output.stdout, b"0\n");
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// ```
     pub fn as_root(&mut self) -> &mut Self {
         self.with(|inner| inner.identity = Identity::Root)
     }
@@ -186,6 +225,18 @@ impl Command {
     ///
     /// # Errors
     /// It does not exist or cannot be executed: the error says why, and what mends it. The test has ended.
+    ///
+    /// ```
+    /// # use netns_test::{netns_test, Node};
+    /// #[netns_test(nodes = 2)]
+    /// async fn serves(client: Node, server: Node) -> std::io::Result<()> {
+    ///     let _redis = server.command("redis-server").args(["--protected-mode", "no", "--save", ""]).spawn().await?;
+    ///     server.wait_listening(6379).await?;
+    ///     client.connect_tcp("server:6379").await?;
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// ```
     pub async fn spawn(&mut self) -> Result<Child, Error> {
         let (tell, told) = oneshot::channel();
         self.submit(move |started| drop(tell.send(started)))?;
