@@ -97,6 +97,7 @@ mod processes;
 mod program;
 mod provision;
 mod registry;
+mod report;
 #[expect(unsafe_code, reason = "the one place for it")]
 mod sys;
 mod sysctl;

@@ -18,7 +18,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
 use crate::network::Net;
-use crate::registry;
+use crate::{registry, report};
 
 /// The panics of one test.
 #[derive(Debug, Default)]
@@ -83,6 +83,11 @@ impl Witness {
     /// Whether no panic is being looked at.
     pub(crate) fn is_quiet(&self) -> bool {
         self.open.load(Ordering::Acquire) == 0
+    }
+
+    /// All panics, by number.
+    pub(crate) fn all(&self) -> Vec<Record> {
+        self.records().clone()
     }
 
     /// The panics that nobody caught, numbered.
@@ -235,6 +240,10 @@ pub(crate) fn install_hook() {
         std::panic::set_hook(Box::new(move |info| {
             // Noted before the previous hook prints: with a backtrace that takes 100 ms.
             let noted = note(info);
+            // The same goes for the network, which unwinding changes: sockets are closed by it.
+            if let Some(Noted { record, watched: true }) = &noted {
+                report::at_panic(&record.net, record.index);
+            }
             previous(info);
             if let Some(noted) = noted {
                 noted.settle();
@@ -284,6 +293,10 @@ impl Noted {
             } else if let Some(task) = tokio::task::try_id() {
                 DIED.set(Some(Died { record, task, alive: alive_tasks() }));
             }
+        }
+        let RecordRef { net, index } = &self.record;
+        if net.witness.records()[*index].uncaught {
+            report::at_panic(net, *index);
         }
     }
 }
