@@ -19,10 +19,10 @@ use crate::network::Net;
 use crate::{processes, sys, worker};
 
 /// How long a collection may take. Hosts that are not reached by then are left out.
-const BUDGET: Duration = Duration::from_secs(1);
+const BUDGET: Duration = Duration::from_secs(2);
 
 /// How long the result is waited for. Only a kernel or a machine that is stuck needs longer.
-const PATIENCE: Duration = Duration::from_secs(4);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Collects the state of a network as it is now; `body` is the body's thread, wanted where running threads are to be told.
 pub(super) fn collect(net: &Arc<Net>, body: Option<i32>) -> Result<Snapshot, Error> {
@@ -227,11 +227,12 @@ fn running(net: &Net, body: i32, snapshot: &Snapshot) -> io::Result<Vec<Thread>>
             continue;
         }
         let syscall = fs::read_to_string(format!("{task}/syscall")).unwrap_or_default();
-        let thread = Thread {
-            node,
-            name: (tid != body).then(|| name.to_owned()),
-            doing: threads::doing(state, &syscall, file),
-        };
+        let full = threads::name(tid).unwrap_or_else(|| name.to_owned());
+        if threads::is_ours(&full, net.nodes.iter().map(|node| node.name())) {
+            continue;
+        }
+        let doing = threads::doing(state, &syscall, file);
+        let thread = Thread { node, name: (tid != body).then(|| threads::own_name(full)), doing };
         threads.push((tid != body, node, thread));
     }
     // The body first, then node by node.

@@ -23,6 +23,7 @@ use nix::unistd::gettid;
 
 use self::data::{Failure, Report, Snapshot};
 use self::text::Style;
+pub(crate) use self::threads::Named;
 use crate::network::Net;
 
 /// How many panics of one test are looked at. A test that catches more than these (a property test that shrinks) is not to

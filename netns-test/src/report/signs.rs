@@ -33,13 +33,14 @@ pub(super) fn signs(report: &Report) -> Vec<Sign> {
         signs.push(Sign { node: Some(*node), text });
     }
     // Every kind for all hosts before the next kind: the most telling are of one kind, wherever they are.
-    let kinds: [fn(&Report, &Host) -> Vec<String>; 7] =
-        [interfaces, addresses, routes, refusals, waiting, neighbours, counters];
+    let kinds: [fn(&Report, &Host) -> Vec<String>; 6] =
+        [interfaces, addresses, routes, refusals, waiting, neighbours];
     for kind in kinds {
         for host in &report.snapshot.hosts {
             signs.extend(kind(report, host).into_iter().map(|text| Sign { node: host.node, text }));
         }
     }
+    signs.extend(counters(report));
     signs
 }
 
@@ -191,29 +192,47 @@ fn routes(report: &Report, host: &Host) -> Vec<String> {
             }
             _ => continue,
         };
-        let name = owner(report, route.destination).map(|node| report.place(Some(node)));
-        let name = name.map_or_else(String::new, |name| format!(" (`{name}`)"));
-        texts.push(format!("{what} {}/{}{name}: {}", route.destination, route.prefix_len, route.kind));
+        let to = target(report, route.destination, route.prefix_len);
+        texts.push(format!("{what} {to}: {}", route.kind));
     }
     let Some(plan) = plan(report, host) else { return texts };
     let present: HashSet<Way> = host.routes.iter().map(way).collect();
     let is_missing =
         |planned: &&RoutePlan| is_up(host, planned.interface) && !present.contains(&planned_way(planned));
-    let missing: Vec<&RoutePlan> = plan.routes.iter().filter(is_missing).collect();
-    if missing.len() > MOST_ROUTES {
-        texts.push(format!("{} of its planned routes are gone", missing.len()));
-    } else {
-        for route in missing {
-            let name = owner(report, route.destination).map(|node| report.place(Some(node)));
-            let name = name.map_or_else(String::new, |name| format!(" (`{name}`)"));
-            let via = route.via.map_or_else(String::new, |via| format!(" via {via}"));
-            texts.push(format!(
-                "the planned route to {}/{}{name}{via} is gone",
-                route.destination, route.prefix_len
-            ));
-        }
+    let missing: Vec<&RoutePlan> = plan
+        .routes
+        .iter()
+        .filter(|planned| !planned.destination.is_multicast() && !is_broadcast(planned.destination))
+        .filter(is_missing)
+        .collect();
+    texts.extend(missing.iter().take(MOST_ROUTES).map(|route| {
+        let to = target(report, route.destination, route.prefix_len);
+        let via = route.via.map_or_else(String::new, |via| format!(" via {via}"));
+        format!("the planned route to {to}{via} is gone")
+    }));
+    if let Some(more) = missing.len().checked_sub(MOST_ROUTES).filter(|&more| more > 0) {
+        texts.push(format!(
+            "{} gone as well",
+            plural(more as u64, "more planned route is", "more planned routes are")
+        ));
     }
     texts
+}
+
+/// The planned routes for broadcast and multicast say nothing about who is reached.
+fn is_broadcast(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V4(ip) if ip.is_broadcast())
+}
+
+/// A destination, with the name of the node that it is.
+fn target(report: &Report, ip: IpAddr, length: u8) -> String {
+    let whole = if ip.is_ipv4() { 32 } else { 128 };
+    let name = owner(report, ip).filter(|_| length == whole).map(|node| report.place(Some(node)));
+    match name {
+        Some(name) => format!("{ip} (`{name}`)"),
+        None if length == whole => ip.to_string(),
+        None => format!("{ip}/{length}"),
+    }
 }
 
 // TCP: who refused, who waits.
@@ -238,9 +257,9 @@ fn refusals(report: &Report, host: &Host) -> Vec<String> {
         // Of a network that has ended, the sockets are gone.
         let listening = match (report.is_late, listeners.is_empty()) {
             (true, _) => String::new(),
-            (false, true) => "; no TCP socket listens here now".to_owned(),
+            (false, true) => "\n  now no TCP socket listens here".to_owned(),
             (false, false) => {
-                format!("; now there is {}", listeners.into_iter().collect::<Vec<_>>().join(", "))
+                format!("\n  now there is {}", listeners.into_iter().collect::<Vec<_>>().join(", "))
             }
         };
         let count = plural(refused, "connection attempt was", "connection attempts were");
@@ -248,9 +267,7 @@ fn refusals(report: &Report, host: &Host) -> Vec<String> {
     }
     if resets > refused {
         let count = plural(resets - refused, "TCP reset was", "TCP resets were");
-        texts.push(format!(
-            "{count} sent from here: segments came for connections that did not exist any more"
-        ));
+        texts.push(format!("{count} sent from here: segments came for connections that had been closed"));
     }
     texts
 }
@@ -492,14 +509,15 @@ const WORDS: [Word; 26] = [
     ),
 ];
 
-fn counters(_report: &Report, host: &Host) -> Vec<String> {
-    WORDS
-        .iter()
-        .filter_map(|word| {
+/// One word for all hosts before the next one: what tells most comes first, wherever it is.
+fn counters(report: &Report) -> impl Iterator<Item = Sign> {
+    WORDS.iter().flat_map(|word| {
+        report.snapshot.hosts.iter().filter_map(move |host| {
             let count = host.counters.sum(word.names).saturating_sub(host.counters.sum(word.but));
-            (count > 0).then(|| format!("{} {}", plural(count, word.one, word.many), word.rest))
+            let text = || format!("{} {}", plural(count, word.one, word.many), word.rest);
+            (count > 0).then(|| Sign { node: host.node, text: text() })
         })
-        .collect()
+    })
 }
 
 pub(super) fn plural(count: u64, one: &str, many: &str) -> String {

@@ -1,6 +1,56 @@
-//! What a thread is at, in words, from proc_pid_syscall(5).
+//! What a thread is called, and what it is at, in words, from proc_pid_syscall(5).
+
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use nix::libc;
+use nix::unistd::gettid;
+
+/// The names of the threads that nodes have started: the kernel keeps 15 bytes of them alone.
+static NAMES: LazyLock<Mutex<HashMap<i32, String>>> = LazyLock::new(Mutex::default);
+
+fn names() -> MutexGuard<'static, HashMap<i32, String>> {
+    NAMES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The calling thread is known by its whole name until this is dropped.
+pub(crate) struct Named(i32);
+
+impl Named {
+    pub(crate) fn new(name: String) -> Self {
+        let id = gettid().as_raw();
+        names().insert(id, name);
+        Self(id)
+    }
+}
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        names().remove(&self.0);
+    }
+}
+
+/// The whole name of a thread that a node has started.
+pub(super) fn name(id: i32) -> Option<String> {
+    names().get(&id).cloned()
+}
+
+/// Whether a thread serves this crate alone: it starts a node's programs (`test@node/programs`) or watches one
+/// (`node/program`).
+pub(super) fn is_ours<'a>(name: &str, mut nodes: impl Iterator<Item = &'a str>) -> bool {
+    match name.split_once('@') {
+        Some((_, rest)) => rest.ends_with("/programs"),
+        None => nodes.any(|node| name.strip_prefix(node).is_some_and(|rest| rest.starts_with('/'))),
+    }
+}
+
+/// `worker` of `test@node/worker`; the test and the node are told elsewhere.
+pub(super) fn own_name(name: String) -> String {
+    name.split_once('@')
+        .and_then(|(_, rest)| rest.split_once('/'))
+        .map(|(_, own)| own.to_owned())
+        .unwrap_or(name)
+}
 
 /// Waits that are of no file descriptor.
 #[cfg(target_arch = "x86_64")]
@@ -71,13 +121,23 @@ pub(super) fn doing(state: char, syscall: &str, file: impl Fn(i32) -> Option<Str
 mod tests {
     use nix::libc;
 
-    use super::doing;
+    use super::{doing, is_ours, own_name};
 
     #[test]
     fn a_call_on_a_socket_names_it() {
         let text = format!("{} 0x9 0x0 0x0 0x80000 0x0 0x0 0x7f 0x7f\n", libc::SYS_accept4);
         let file = |descriptor| (descriptor == 9).then(|| "tcp 10.0.0.1:80".to_owned());
         assert_eq!(doing('S', &text, file), "waits for a connection on tcp 10.0.0.1:80 (accept4)");
+    }
+
+    #[test]
+    fn threads_are_shown_by_what_users_called_them() {
+        assert_eq!(own_name("test@server/accepts".to_owned()), "accepts");
+        assert_eq!(own_name("test@server".to_owned()), "test@server");
+        assert!(is_ours("test@server/programs", ["server"].into_iter()));
+        assert!(is_ours("server/nginx", ["client", "server"].into_iter()));
+        assert!(!is_ours("serverless", ["server"].into_iter()));
+        assert!(!is_ours("test@server/accepts", ["server"].into_iter()));
     }
 
     #[test]
