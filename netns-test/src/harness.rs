@@ -108,10 +108,9 @@ fn live(test: &'static TestCase, body: Body) -> Verdict {
         Ok(limit) => limit,
         Err(text) => return Verdict::Fail(text),
     };
-    let wanted = match report::Wanted::read() {
-        Ok(wanted) => wanted,
-        Err(text) => return Verdict::Fail(text),
-    };
+    if let Err(text) = report::Wanted::read() {
+        return Verdict::Fail(text);
+    }
     let _share = match gate::enter(test.nodes.len()) {
         Ok(share) => share,
         Err((wanted, limit)) => {
@@ -129,7 +128,7 @@ fn live(test: &'static TestCase, body: Body) -> Verdict {
         let (stop, claimed) = (stop.clone(), Arc::clone(&claimed));
         // Named as libtest names its own threads, so that panic messages read as usual.
         thread::Builder::new().name(test.path().to_owned()).spawn(move || {
-            let ended = body_thread(test, topology, limit, wanted, body, &stop, &tell, &claimed);
+            let ended = body_thread(test, topology, limit, body, &stop, &tell, &claimed);
             if let Some((ending, leftovers)) = ended {
                 // libtest's thread waits for this, unless the timeout passed.
                 let _timed_out = tell.send(Progress::Ended(ending, leftovers));
@@ -157,7 +156,6 @@ fn body_thread(
     test: &'static TestCase,
     topology: Topology,
     limit: Option<Duration>,
-    wanted: report::Wanted,
     body: Body,
     stop: &Stop,
     tell: &mpsc::Sender<Progress>,
@@ -169,7 +167,7 @@ fn body_thread(
         Ok(net) => net,
         Err(error) => return Some((Ending::Failed(error), Ok(Vec::new()))),
     };
-    net.report.begin(wanted, test.should_panic != ShouldPanic::No);
+    net.report.begin(test.should_panic != ShouldPanic::No);
     // Nobody else has set it: the body starts once.
     net.clock.started.get_or_init(Instant::now);
     let network = Network(Arc::clone(&net));

@@ -70,7 +70,7 @@ fn a_listener_on_the_loopback_alone() {
     reports(
         "loopback_only",
         &[
-            ": its body returned an error",
+            ": its body returned an error (which closed the sockets that it held)\n",
             "a listener on 127.0.0.1:80, which only this node itself can reach",
         ],
     );

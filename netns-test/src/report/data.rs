@@ -17,6 +17,8 @@ pub(super) struct Report {
     pub(super) after: Option<Duration>,
     /// Whether that was after the end of the network: its sockets and neighbours are gone then.
     pub(super) is_late: bool,
+    /// Whether the body had ended before, and had closed the sockets that it held itself.
+    pub(super) is_after_body: bool,
     pub(super) failures: Vec<Failure>,
     pub(super) plan: Plan,
     pub(super) snapshot: Snapshot,

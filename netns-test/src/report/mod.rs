@@ -103,7 +103,9 @@ struct Taken {
 
 impl Notes {
     /// Called on the body's thread before the body starts.
-    pub(crate) fn begin(&self, wanted: Wanted, expects_panic: bool) {
+    pub(crate) fn begin(&self, expects_panic: bool) {
+        // A value that is none has failed the test already.
+        let wanted = Wanted::read().unwrap_or_default();
         self.setting.get_or_init(|| Setting { wanted, expects_panic, body: gettid().as_raw() });
     }
 
@@ -223,6 +225,7 @@ pub(crate) fn report(net: &Arc<Net>, how: &How, passed: bool) -> Option<String> 
         how: how.to_owned(),
         after: started.map(|&started| taken.at.saturating_duration_since(started)),
         is_late: taken.moment == Moment::Late,
+        is_after_body: taken.moment == Moment::BodyEnd,
         failures,
         plan: net.plan.clone(),
         snapshot,

@@ -254,8 +254,9 @@ fn refusals(report: &Report, host: &Host) -> Vec<String> {
     if refused > 0 {
         let listeners: BTreeSet<String> =
             host.sockets.iter().filter(|socket| socket.state == SocketState::Listen).map(listener).collect();
-        // Of a network that has ended, the sockets are gone.
-        let listening = match (report.is_late, listeners.is_empty()) {
+        // Of a network that has ended, the sockets are gone; of a body that has ended, its own.
+        let is_unknown = report.is_late || report.is_after_body && listeners.is_empty();
+        let listening = match (is_unknown, listeners.is_empty()) {
             (true, _) => String::new(),
             (false, true) => "\n  now no TCP socket listens here".to_owned(),
             (false, false) => {

@@ -38,6 +38,7 @@ fn network(names: &[&str], shape: Shape, family: Family) -> Report {
         how: "its body panicked".to_owned(),
         after: Some(Duration::from_millis(12)),
         is_late: false,
+        is_after_body: false,
         failures: Vec::new(),
         plan,
         snapshot: Snapshot { hosts, ..Snapshot::default() },

@@ -82,6 +82,9 @@ fn title(report: &Report) -> String {
         title += &format!(", {} after its body started", rounded(after));
     }
     title += &format!(": {}", report.how);
+    if report.is_after_body {
+        title += " (which closed the sockets that it held)";
+    }
     if report.is_late {
         title += " (found out at the end: sockets and neighbours are gone)";
     }
@@ -206,7 +209,7 @@ fn traffic(report: &Report) -> Vec<String> {
     let reports: u64 =
         report.snapshot.hosts.iter().map(|host| host.counters.get("Icmp6OutMLDv2Reports")).sum();
     if reports > 0 {
-        let sent = super::signs::plural(reports, "packet is", "packets are");
+        let sent = super::signs::plural(reports, "packet that was sent is", "packets that were sent are");
         lines.push(format!("{sent} the kernel's own: IPv6 multicast reports (RFC 3810)"));
     }
     if quiet > 0 {
