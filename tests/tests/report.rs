@@ -95,7 +95,7 @@ fn a_missing_route() {
     );
 }
 
-#[netns_test(nodes = 3, topology = line, family = v4, timeout = 1s)]
+#[netns_test(nodes = 3, topology = line, family = v4, timeout = 3s)]
 #[ignore = "fails on purpose"]
 async fn router_that_does_not_forward(client: Node, router: Node, server: Node) {
     router.set_sysctl("net.ipv4.ip_forward", 0).expect("it is the node's own");
@@ -154,7 +154,7 @@ fn an_interface_that_is_down() {
     );
 }
 
-#[netns_test(nodes = 2, family = v4, timeout = 1s)]
+#[netns_test(nodes = 2, family = v4, timeout = 3s)]
 #[ignore = "fails on purpose"]
 async fn full_backlog(client: Node, server: Node) -> io::Result<()> {
     let socket = server.enter(TcpSocket::new_v4)?;
@@ -268,7 +268,7 @@ fn a_lost_panic_is_shown_with_the_network_too() {
     reports("lost_panic", &["was not caught\n", "thread `lost_panic@a`", "Panics\n  a  "]);
 }
 
-#[netns_test(nodes = 2, family = v4, timeout = 1s)]
+#[netns_test(nodes = 2, family = v4, timeout = 3s)]
 #[ignore = "fails on purpose"]
 async fn everybody_waits(client: Node, server: Node) -> io::Result<()> {
     let listener = server.enter(|| std::net::TcpListener::bind("10.0.0.2:80"))?;
@@ -288,6 +288,30 @@ fn a_timeout_shows_what_still_ran() {
         );
         assert!(!outcome.stdout.contains("client/sleep"), "the crate's own threads are noise: {outcome}");
         has_line(&outcome, &["client", "program `sleep`"]);
+    }
+}
+
+#[test]
+#[ignore = "run as a program by `socket_of_a_program`"]
+fn listens_as_a_program() {
+    let listener = std::net::TcpListener::bind("0.0.0.0:80").expect("it is free");
+    listener.accept().expect("somebody comes");
+}
+
+#[netns_test(nodes = 1)]
+#[ignore = "fails on purpose"]
+async fn socket_of_a_program(server: Node) -> io::Result<()> {
+    let arguments = ["--exact", "listens_as_a_program", "--ignored"];
+    let _program = server.command(std::env::current_exe()?).args(arguments).spawn().await?;
+    server.wait_listening(80).await?;
+    panic!("it listens");
+}
+
+#[test]
+fn a_socket_is_shown_with_the_program_that_holds_it() {
+    for outcome in both("socket_of_a_program") {
+        outcome.failed_with(&["it listens"]);
+        has_line(&outcome, &["server", "tcp LISTEN", "0.0.0.0:80", "program `"]);
     }
 }
 

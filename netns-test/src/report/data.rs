@@ -129,6 +129,11 @@ impl Counters {
         self.0.get(name).copied().unwrap_or(0)
     }
 
+    #[cfg(test)]
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     pub(super) fn sum(&self, names: &[&str]) -> u64 {
         names.iter().map(|name| self.get(name)).sum()
     }

@@ -450,7 +450,7 @@ const WORDS: [Word; 26] = [
         "came: time exceeded (a routing loop, or a small TTL)",
     ),
     word(
-        &["IpFragFails", "Ip6FragFails", "Icmp6OutPktTooBigs"],
+        &["IpFragFails", "Ip6FragFails"],
         "packet",
         "packets",
         "too big for the next link, and not to be fragmented",
@@ -523,4 +523,29 @@ fn counters(report: &Report) -> impl Iterator<Item = Sign> {
 
 pub(super) fn plural(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::data::Counters;
+    use super::{ABORTS, WORDS};
+
+    /// A misspelt name would be a counter that is always 0.
+    #[test]
+    fn counters_are_named_as_the_kernel_names_them() {
+        let mut known = Counters::default();
+        let read = |file| fs::read_to_string(format!("/proc/thread-self/net/{file}"));
+        // A kernel without IPv6 has no snmp6.
+        let Ok(six) = read("snmp6") else { return };
+        known.read(&six);
+        known.read(&read("snmp").expect("every kernel has it"));
+        known.read(&read("netstat").expect("every kernel has it"));
+        let used = WORDS.iter().flat_map(|word| word.names.iter().chain(word.but)).chain(&ABORTS);
+        let others = ["TcpOutRsts", "TcpAttemptFails", "Icmp6OutMLDv2Reports"];
+        for name in used.chain(&others) {
+            assert!(known.has(name), "{name}");
+        }
+    }
 }
