@@ -28,7 +28,7 @@ use crate::network::Net;
 
 /// How many panics of one test are looked at. A test that catches more than these (a property test that shrinks) is not to
 /// be slowed down.
-const MOST_PANICS: usize = 8;
+const MOST_PANICS: usize = 4;
 
 /// When a report is wanted: `NETNS_TEST_REPORT`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
