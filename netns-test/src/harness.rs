@@ -20,7 +20,7 @@ use crate::namespace::prepare_thread;
 use crate::network::{Net, Network};
 use crate::panics::{Caught, Record};
 use crate::teardown::{Leftover, tear_down};
-use crate::{bootstrap, gate, panics, plan, probe, provision, registry, sys, worker};
+use crate::{bootstrap, gate, panics, plan, probe, provision, registry, report, sys, worker};
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -81,6 +81,19 @@ enum Verdict {
     Panicked(Box<dyn std::any::Any + Send>),
 }
 
+impl Verdict {
+    /// Says one more thing, after what has been said and is to be said.
+    fn say(self, more: &str) -> Self {
+        match self {
+            Self::Fail(text) => Self::Fail(format!("{text}\nnetns-test: {more}")),
+            said => {
+                eprintln!("netns-test: {more}");
+                said
+            }
+        }
+    }
+}
+
 /// Fails the test without one more message of the panic hook.
 fn fail() -> ! {
     panic::resume_unwind(Box::new("the netns test failed"))
@@ -96,6 +109,9 @@ fn live(test: &'static TestCase, body: Body) -> Verdict {
         Ok(limit) => limit,
         Err(text) => return Verdict::Fail(text),
     };
+    if let Err(text) = report::Wanted::read() {
+        return Verdict::Fail(text);
+    }
     let _share = match gate::enter(test.nodes.len()) {
         Ok(share) => share,
         Err(cause) => return Verdict::Unsupported(cause),
@@ -120,6 +136,7 @@ fn live(test: &'static TestCase, body: Body) -> Verdict {
             (None, Ending::Failed(Error::new("start the thread of the test", error)), Ok(Vec::new()))
         }
     };
+    let how = how(test, &ending);
     let mut verdict = verdict(test, net.as_deref(), ending, leftovers);
     if panics::ensure_hook() {
         eprintln!(
@@ -128,6 +145,7 @@ fn live(test: &'static TestCase, body: Body) -> Verdict {
         );
     }
     if let Some(net) = net {
+        verdict = show_network(&net, &how, verdict);
         verdict = keep_artifacts(&net, verdict);
         hold(&net);
     }
@@ -150,6 +168,7 @@ fn body_thread(
         Ok(net) => net,
         Err(error) => return Some((Ending::Failed(error), Ok(Vec::new()))),
     };
+    net.report.begin(test.should_panic != ShouldPanic::No);
     // Nobody else has set it: the body starts once.
     net.clock.started.get_or_init(Instant::now);
     let network = Network(Arc::clone(&net));
@@ -168,6 +187,7 @@ fn body_thread(
     if claimed.swap(true, Ordering::AcqRel) {
         return None;
     }
+    report::at_body_end(&net, &how(test, &ending));
     let _waiting = tell.send(Progress::BodyEnded);
     let leftovers =
         net.body.settle().doing(|| "return to the body's namespaces").and_then(|()| tear_down(&net));
@@ -209,6 +229,7 @@ fn wait(progress: &mpsc::Receiver<Progress>, stop: &Stop, claimed: &AtomicBool) 
 
 /// Tears a network down in place of a body that did not end.
 fn time_out(net: &Arc<Net>, stop: &Stop) -> Result<Vec<Leftover>, Error> {
+    report::at_timeout(net);
     // A body that waits is dropped; one that runs or blocks cannot be.
     net.ended.store(true, Ordering::Release);
     stop.0.notify_one();
@@ -295,18 +316,45 @@ fn verdict(
     }
 }
 
+/// How a test ended, before it is known whether something else failed it.
+fn how(test: &TestCase, ending: &Ending) -> report::How {
+    match ending {
+        Ending::Ran(Err(caught)) => match (test.should_panic, caught.message()) {
+            (ShouldPanic::Yes, _) => report::How::Passed,
+            (ShouldPanic::With(expected), message) if message.contains(expected) => report::How::Passed,
+            (_, message) => report::How::Panicked(caught.index(), message.to_owned()),
+        },
+        Ending::Ran(Ok(_)) if test.should_panic != ShouldPanic::No => report::How::DidNotPanic,
+        Ending::Ran(Ok(code)) if *code != ExitCode::SUCCESS => report::How::ReturnedError,
+        Ending::Ran(Ok(_)) => report::How::Passed,
+        Ending::Failed(_) => report::How::Failed,
+        Ending::TimedOut(_) => report::How::TimedOut,
+    }
+}
+
+/// Shows the network of a test that failed.
+fn show_network(net: &Arc<Net>, how: &report::How, verdict: Verdict) -> Verdict {
+    let passed = match verdict {
+        Verdict::Unsupported(_) => return verdict,
+        Verdict::Pass => true,
+        Verdict::Fail(_) | Verdict::Panicked(_) => false,
+    };
+    match report::report(net, how, passed) {
+        Some(report) => verdict.say(&report),
+        None => verdict,
+    }
+}
+
 /// Keeps the files of a failed test, and says where they are; removes those of one that passed.
 fn keep_artifacts(net: &Net, verdict: Verdict) -> Verdict {
     match verdict {
         Verdict::Pass => {
             net.artifacts.discard().map_or_else(|error| Verdict::Fail(error.to_string()), |()| Verdict::Pass)
         }
-        failed => {
-            if let Some(directory) = net.artifacts.kept() {
-                eprintln!("netns-test: files of the test are in {}", directory.display());
-            }
-            failed
-        }
+        failed => match net.artifacts.kept() {
+            Some(directory) => failed.say(&format!("files of the test are in {}", directory.display())),
+            None => failed,
+        },
     }
 }
 

@@ -70,6 +70,10 @@
 //! When the test ends, its tasks are dropped, its processes killed, its sockets destroyed. A thread that blocks or spins cannot be
 //! ended from outside: the test's output names it.
 //!
+//! A test that fails shows its network: what stands out (a refused port, an interface that is down, a full backlog, counters that are 0
+//! when all is well), a drawing with names and addresses, traffic, sockets, and, when it timed out, what still ran. A panic is looked at
+//! before it unwinds, other failures before the network is torn down. The README has an example.
+//!
 //! # Environment variables
 //!
 //! | variable | effect |
@@ -77,6 +81,8 @@
 //! | `NETNS_TEST_TIMEOUT` | a duration such as `5min`, or `none`: overrides every test's timeout |
 //! | `NETNS_TEST_UNSUPPORTED=skip` | where tests cannot run, they are skipped, and say so on stderr; libtest counts them as ok |
 //! | `NETNS_TEST_USERNS=0` | no user namespace for the process: netns tests then need root |
+//! | `NETNS_TEST_REPORT` | `always` or `never`: of which tests the network is shown; by default of those that fail |
+//! | `NO_COLOR` | if set, the report has no colours; otherwise it has on a terminal, with `--nocapture` |
 //! | `NETNS_TEST_SWITCH` | `macvlan` or `bridge`: what switches are made of |
 #![deny(unsafe_code)]
 
@@ -110,6 +116,7 @@ mod program;
 mod provision;
 mod queue;
 mod registry;
+mod report;
 #[expect(unsafe_code, reason = "the one place for it")]
 mod sys;
 mod sysctl;
@@ -132,8 +139,3 @@ pub mod guide {
     #[doc = include_str!("../docs/programs.md")]
     pub mod programs {}
 }
-
-/// The code of the README.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;

@@ -15,6 +15,7 @@ use crate::panics::{AllowPanics, Witness};
 use crate::plan::Plan;
 use crate::program::PidNamespace;
 use crate::registry;
+use crate::report;
 use crate::teardown::Reaped;
 
 /// All that belongs to one running test.
@@ -31,6 +32,8 @@ pub(crate) struct Net {
     pub(crate) witness: Witness,
     /// The files that it leaves when it fails.
     pub(crate) artifacts: Artifacts,
+    /// What has been collected for its report.
+    pub(crate) report: report::Notes,
     /// The PID namespace of its programs, once there is one.
     pub(crate) processes: Mutex<Option<Arc<PidNamespace>>>,
     /// What the process's children had used when the network was made.

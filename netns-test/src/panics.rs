@@ -22,7 +22,7 @@ use std::{fs, thread};
 use nix::unistd::gettid;
 
 use crate::network::Net;
-use crate::registry;
+use crate::{registry, report};
 
 /// The panics of one test.
 #[derive(Debug, Default)]
@@ -124,6 +124,11 @@ impl Witness {
     /// Whether no panic is being looked at.
     pub(crate) fn is_quiet(&self) -> bool {
         self.open.load(Ordering::Acquire) == 0
+    }
+
+    /// All panics, by number.
+    pub(crate) fn all(&self) -> Vec<Record> {
+        self.records().clone()
     }
 
     /// The panics that nobody caught, numbered.
@@ -410,6 +415,10 @@ fn hear(info: &PanicHookInfo<'_>, previous: &dyn Fn(&PanicHookInfo<'_>)) {
     // Noted before the previous hook prints: with a backtrace that takes 100 ms.
     let location = info.location().map_or_else(String::new, ToString::to_string);
     let noted = note(location, text(info.payload()).to_owned());
+    // The same goes for the network, which unwinding changes: sockets are closed by it.
+    if let Some(Noted { record, watched: true }) = &noted {
+        report::at_panic(&record.net, record.index);
+    }
     previous(info);
     if let Some(noted) = noted {
         noted.settle();
@@ -475,6 +484,10 @@ impl Noted {
                 record.net.witness.let_polls_end();
                 DIED.set(Some(Died::of(record, task)));
             }
+        }
+        let RecordRef { net, index } = &self.record;
+        if net.witness.records()[*index].uncaught {
+            report::at_panic(net, *index);
         }
     }
 }

@@ -28,7 +28,7 @@ use crate::panics::Witness;
 use crate::plan::{End, NodePlan, Plan, Wiring};
 use crate::registry::{self, Place};
 use crate::teardown::Reaped;
-use crate::{gate, sysctl, worker};
+use crate::{gate, report, sysctl, worker};
 
 /// The loopback interface has this index in every namespace (`LOOPBACK_IFINDEX` in the kernel).
 const LOOPBACK: u32 = 1;
@@ -379,6 +379,7 @@ fn assemble(
         clock: Clock { limit, started: OnceLock::new() },
         witness: Witness::default(),
         artifacts: Artifacts::default(),
+        report: report::Notes::default(),
         processes: Mutex::new(None),
         reaped: Reaped::by_now(),
         ended: AtomicBool::new(false),

@@ -15,7 +15,7 @@ use crate::__private::Runtime as Flavor;
 use crate::error::{Doing, Error};
 use crate::namespace::{Namespaces, prepare_thread};
 use crate::queue::{Job, Queue};
-use crate::{job, mounts, queue, sys};
+use crate::{job, mounts, queue, report, sys};
 
 /// A Tokio runtime whose every thread is in `namespaces`.
 ///
@@ -178,8 +178,10 @@ pub(crate) fn spawn_in(
     work: impl FnOnce(Result<(), Error>) + Send + 'static,
 ) -> Result<(), Error> {
     let dispatch = job::dispatch();
+    let own_name = name.clone();
     let spawned = thread::Builder::new().name(name.clone()).spawn(move || {
         keep_dispatch(dispatch);
+        let _named = report::Named::new(own_name);
         let settled =
             prepare_thread().and_then(|()| namespaces.settle().doing(|| "move a thread into its node"));
         drop(namespaces);

@@ -11,6 +11,10 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+/// The README, whose code is compiled here, with all features.
+#[doc = include_str!("../../netns-test/README.md")]
+pub mod readme {}
+
 /// The documentation of the attribute, whose examples are compiled here, where rstest and test-log are at hand.
 #[doc = include_str!("../../netns-test-macros/docs/attribute.md")]
 pub mod attribute {}

@@ -20,6 +20,12 @@ impl Programs {
     pub(crate) fn stop(&self) {
         drop(self.launcher.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
+
+    /// How those failed of which the test does not know yet.
+    pub(crate) fn failures(&self) -> Vec<String> {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.iter().filter_map(|running| running.unexpected_failure()).collect()
+    }
 }
 
 impl Node {

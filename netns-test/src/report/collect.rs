@@ -1,0 +1,241 @@
+//! From the kernel to data.
+//!
+//! On a thread of its own, so that neither a panic nor a hang here can touch the test: whoever asks gives up after a while.
+
+use std::collections::{HashMap, HashSet};
+use std::os::fd::RawFd;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use std::{fs, io};
+
+use nix::unistd::gettid;
+
+use super::data::{Counters, Host, Program, Snapshot, Socket, Thread};
+use super::{signs, threads};
+use crate::error::Error;
+use crate::namespace::{Depth, Namespaces, enter};
+use crate::netlink::{DiagSocket, RouteSocket, state};
+use crate::network::Net;
+use crate::{processes, sys, worker};
+
+/// How long a collection may take. Hosts that are not reached by then are left out.
+const BUDGET: Duration = Duration::from_secs(2);
+
+/// How long the result is waited for. Only a kernel or a machine that is stuck needs longer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Collects the state of a network as it is now; `body` is the body's thread, wanted where running threads are to be told.
+pub(super) fn collect(net: &Arc<Net>, body: Option<i32>) -> Result<Snapshot, Error> {
+    // No channel: that one parks the thread, and could take the wake-up of an executor that parks it as well.
+    let result = Arc::new((Mutex::new(None), Condvar::new()));
+    let (inside, tell) = (Arc::clone(net), Arc::clone(&result));
+    worker::spawn_in("netns-test".to_owned(), Arc::clone(&net.body), move |settled| {
+        let seen = settled.map(|()| look(&inside, body));
+        *tell.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
+        tell.1.notify_all();
+    })?;
+    let slot = result.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let waited = result.1.wait_timeout_while(slot, PATIENCE, |slot| slot.is_none());
+    let (mut slot, _) = waited.unwrap_or_else(PoisonError::into_inner);
+    slot.take().unwrap_or_else(|| {
+        let cause = format!("there was no answer within {} s", PATIENCE.as_secs());
+        Err(Error::because("collect the state of the network", cause))
+    })
+}
+
+fn look(net: &Net, body: Option<i32>) -> Snapshot {
+    let started = Instant::now();
+    let mut snapshot = Snapshot::default();
+    let owners = Owners::find(net);
+    let own = [(None, &net.body)];
+    let places = own.into_iter().chain(net.nodes.iter().map(|node| (Some(node.index()), &node.namespaces)));
+    for (node, namespaces) in places {
+        if started.elapsed() > BUDGET {
+            let seen = snapshot.hosts.iter().filter(|host| host.node.is_some()).count();
+            snapshot.gaps.push(format!(
+                "only {seen} of {} nodes were looked at: more would have taken longer than {} s",
+                net.nodes.len(),
+                BUDGET.as_secs()
+            ));
+            break;
+        }
+        let name = || node.map_or("the body", |node: usize| net.nodes[node].name());
+        let forwards = node.is_some_and(|node| net.plan.nodes[node].forwards);
+        match host(net, node, namespaces, forwards, &owners) {
+            Ok(host) => snapshot.hosts.push(host),
+            Err(error) => snapshot.gaps.push(format!("the state of {}: {error}", name())),
+        }
+    }
+    if let Some(body) = body {
+        match running(net, body, &snapshot) {
+            Ok(threads) => snapshot.threads = threads,
+            Err(error) => snapshot.gaps.push(format!("the threads of the test: {error}")),
+        }
+    }
+    for node in &net.nodes {
+        snapshot.deaths.extend(node.programs.failures().into_iter().map(|text| (node.index(), text)));
+    }
+    snapshot.programs = owners.programs;
+    snapshot
+}
+
+fn host(
+    net: &Net,
+    node: Option<usize>,
+    namespaces: &Namespaces,
+    forwards: bool,
+    owners: &Owners,
+) -> io::Result<Host> {
+    let _inside = enter(namespaces, Depth::Network)?;
+    let socket = RouteSocket::open()?;
+    let mut counters = Counters::default();
+    for file in ["snmp", "netstat", "snmp6"] {
+        // snmp6 is absent where the kernel has no IPv6.
+        counters.read(&fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap_or_default());
+    }
+    let sockets = match crate::teardown::has_sockets()? {
+        true => DiagSocket::open()?.all_sockets()?,
+        false => Vec::new(),
+    };
+    let is_off =
+        |path: &str| fs::read_to_string(crate::sysctl::path(path)).is_ok_and(|text| text.trim() == "0");
+    let families = [
+        (net.plan.family.has_v4(), "IPv4", "ipv4/ip_forward"),
+        (net.plan.family.has_v6(), "IPv6", "ipv6/conf/all/forwarding"),
+    ];
+    let forwards_not = families.iter().filter(|(has, _, path)| forwards && *has && is_off(path));
+    Ok(Host {
+        node,
+        links: socket.links()?,
+        addresses: socket.addresses()?,
+        routes: socket.routes()?,
+        neighbours: socket.neighbours()?,
+        sockets: sockets.iter().map(|socket| owned(socket, owners)).collect(),
+        counters,
+        forwards_not: forwards_not.map(|(_, family, _)| *family).collect(),
+    })
+}
+
+fn owned(socket: &state::Socket, owners: &Owners) -> Socket {
+    Socket {
+        protocol: socket.protocol,
+        state: socket.state,
+        local: socket.local,
+        remote: socket.remote,
+        recv_queue: socket.recv_queue,
+        send_queue: socket.send_queue,
+        inode: socket.inode,
+        owner: owners.of(socket.inode),
+    }
+}
+
+/// Who holds which sockets.
+struct Owners {
+    /// Sockets of this process.
+    own: HashSet<u32>,
+    /// Sockets of other processes: an index into `programs`.
+    others: HashMap<u32, usize>,
+    programs: Vec<Program>,
+}
+
+impl Owners {
+    fn find(net: &Net) -> Self {
+        let own = sockets_of("/proc/self").into_iter().map(|(_, inode)| inode).collect();
+        let mut owners = Self { own, others: HashMap::new(), programs: Vec::new() };
+        // A process without children has no programs anywhere.
+        if !sys::process::has_children() {
+            return owners;
+        }
+        let me = nix::unistd::getpid().as_raw();
+        // A process that ends meanwhile, or cannot be read, is left out.
+        for id in processes::numbers("/proc").into_iter().flatten().filter(|&id| id != me) {
+            let Some(inode) = processes::inode(&format!("/proc/{id}/ns/net")) else { continue };
+            let Some(place) = place(net, inode) else { continue };
+            let Ok(name) = fs::read_to_string(format!("/proc/{id}/comm")) else { continue };
+            let index = owners.programs.len();
+            let sockets = sockets_of(&format!("/proc/{id}"));
+            owners.others.extend(sockets.into_iter().map(|(_, inode)| (inode, index)));
+            owners.programs.push(Program { node: place, id, name: name.trim().to_owned() });
+        }
+        owners
+    }
+
+    fn of(&self, inode: u32) -> Option<String> {
+        match self.others.get(&inode) {
+            // What a program inherited from the test it holds as well.
+            Some(&index) => {
+                let program = &self.programs[index];
+                Some(format!("program `{}` ({})", program.name, program.id))
+            }
+            None => self.own.contains(&inode).then(|| "this test".to_owned()),
+        }
+    }
+}
+
+/// The place of the test that has this network namespace: a node's index, or the body's own.
+fn place(net: &Net, inode: u64) -> Option<Option<usize>> {
+    let node = net.nodes.iter().find(|node| node.namespaces.inode() == inode).map(|node| Some(node.index()));
+    node.or_else(|| (net.body.inode() == inode).then_some(None))
+}
+
+/// The descriptors of a process that are sockets, and the inodes of these.
+fn sockets_of(process: &str) -> Vec<(RawFd, u32)> {
+    let Ok(entries) = fs::read_dir(format!("{process}/fd")) else { return Vec::new() };
+    let sockets = entries.flatten().filter_map(|entry| {
+        let descriptor = entry.file_name().to_str()?.parse().ok()?;
+        let target = fs::read_link(entry.path()).ok()?;
+        Some((descriptor, target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()?))
+    });
+    sockets.collect()
+}
+
+/// The threads of this process that are in the test's namespaces, but for the calling one.
+fn running(net: &Net, body: i32, snapshot: &Snapshot) -> io::Result<Vec<Thread>> {
+    let own = gettid().as_raw();
+    let descriptors: HashMap<RawFd, u32> = sockets_of("/proc/self").into_iter().collect();
+    let file = |descriptor: RawFd| match descriptors.get(&descriptor) {
+        Some(inode) => {
+            let sockets = snapshot.hosts.iter().flat_map(|host| &host.sockets);
+            let socket = sockets.into_iter().find(|socket| socket.inode == *inode)?;
+            let remote = socket.remote.map(|remote| format!(" → {}", signs::address(remote)));
+            Some(format!(
+                "{} {}{}",
+                socket.protocol,
+                signs::address(socket.local),
+                remote.unwrap_or_default()
+            ))
+        }
+        None => {
+            fs::read_link(format!("/proc/self/fd/{descriptor}")).ok().map(|path| path.display().to_string())
+        }
+    };
+    let mut threads = Vec::new();
+    for tid in processes::numbers("/proc/self/task")?.filter(|&tid| tid != own) {
+        let task = format!("/proc/self/task/{tid}");
+        // A thread that ends meanwhile is left out.
+        let Some(node) = processes::inode(&format!("{task}/ns/net")).and_then(|inode| place(net, inode))
+        else {
+            continue;
+        };
+        let Ok(stat) = fs::read_to_string(format!("{task}/stat")) else { continue };
+        // proc_pid_stat(5): "tid (name) state …"; the name may hold parentheses.
+        let Some((name, rest)) = stat.split_once('(').and_then(|(_, rest)| rest.rsplit_once(") ")) else {
+            continue;
+        };
+        let state = rest.chars().next().unwrap_or('?');
+        if matches!(state, 'Z' | 'X') {
+            continue;
+        }
+        let syscall = fs::read_to_string(format!("{task}/syscall")).unwrap_or_default();
+        let full = threads::name(tid).unwrap_or_else(|| name.to_owned());
+        if threads::is_ours(&full, net.nodes.iter().map(|node| node.name())) {
+            continue;
+        }
+        let doing = threads::doing(state, &syscall, file);
+        let thread = Thread { node, name: (tid != body).then(|| threads::own_name(full)), doing };
+        threads.push((tid != body, node, thread));
+    }
+    // The body first, then node by node.
+    threads.sort_by_key(|(is_other, node, _)| (*is_other, *node));
+    Ok(threads.into_iter().map(|(.., thread)| thread).collect())
+}

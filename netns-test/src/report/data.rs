@@ -1,0 +1,167 @@
+//! What a report is written from: plain data.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::netlink::state::{Address, Link, Neighbour, Protocol, Route, SocketState};
+use crate::plan::Plan;
+
+/// All that a report tells.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) test: String,
+    /// How the test ended, as in "its body panicked".
+    pub(super) how: String,
+    /// When the state was collected, counted from the body's start.
+    pub(super) after: Option<Duration>,
+    /// Whether that was after the end of the network: its sockets and neighbours are gone then.
+    pub(super) is_late: bool,
+    /// Whether the body had ended before, and had closed the sockets that it held itself.
+    pub(super) is_after_body: bool,
+    pub(super) failures: Vec<Failure>,
+    pub(super) plan: Plan,
+    pub(super) snapshot: Snapshot,
+}
+
+/// A panic that failed the test.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    /// The node's name; `None` is the body's own namespace.
+    pub(super) node: Option<String>,
+    pub(super) thread: String,
+    pub(super) location: String,
+    pub(super) message: String,
+}
+
+/// The state of a network at one moment.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Snapshot {
+    pub(super) hosts: Vec<Host>,
+    pub(super) threads: Vec<Thread>,
+    /// Programs that run.
+    pub(super) programs: Vec<Program>,
+    /// Programs that failed, and of which the test did not know: the node, and how.
+    pub(super) deaths: Vec<(usize, String)>,
+    /// What could not be collected, and why, a line each.
+    pub(super) gaps: Vec<String>,
+}
+
+/// A node, or the body's own namespace, as the kernel describes it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Host {
+    /// The node's index; `None` is the body's own namespace.
+    pub(super) node: Option<usize>,
+    pub(super) links: Vec<Link>,
+    pub(super) addresses: Vec<Address>,
+    pub(super) routes: Vec<Route>,
+    pub(super) neighbours: Vec<Neighbour>,
+    pub(super) sockets: Vec<Socket>,
+    pub(super) counters: Counters,
+    /// Which of IPv4 and IPv6 it does not forward.
+    pub(super) forwards_not: Vec<&'static str>,
+}
+
+/// A socket and who holds it.
+#[derive(Clone, Debug)]
+pub(super) struct Socket {
+    pub(super) protocol: Protocol,
+    pub(super) state: SocketState,
+    pub(super) local: SocketAddr,
+    pub(super) remote: Option<SocketAddr>,
+    /// As in [`state::Socket`](crate::netlink::state::Socket::recv_queue).
+    pub(super) recv_queue: u32,
+    pub(super) send_queue: u32,
+    pub(super) inode: u32,
+    pub(super) owner: Option<String>,
+}
+
+/// A thread of the test.
+#[derive(Clone, Debug)]
+pub(super) struct Thread {
+    /// The index of the node that it is in.
+    pub(super) node: Option<usize>,
+    /// The kernel's name for it, of 15 bytes at most; `None` is the body's thread.
+    pub(super) name: Option<String>,
+    pub(super) doing: String,
+}
+
+/// A process in a node.
+#[derive(Clone, Debug)]
+pub(super) struct Program {
+    pub(super) node: Option<usize>,
+    pub(super) id: i32,
+    pub(super) name: String,
+}
+
+/// The counters of IP, ICMP, TCP and UDP, under the names of nstat(8): `TcpExtListenOverflows` for instance.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counters(BTreeMap<String, u64>);
+
+impl Counters {
+    /// Reads /proc/net/snmp or /proc/net/netstat (a line of names, a line of values), or /proc/net/snmp6 (a name and a value in
+    /// each line).
+    pub(super) fn read(&mut self, text: &str) {
+        let mut names: Vec<&str> = Vec::new();
+        for line in text.lines() {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            match (&words[..], &names[..]) {
+                ([name, value], _) if !name.ends_with(':') => {
+                    // What is no number is no counter.
+                    self.0.extend(value.parse().ok().map(|value| ((*name).to_owned(), value)));
+                }
+                ([group, values @ ..], [named, rest @ ..]) if group == named => {
+                    let group = group.trim_end_matches(':');
+                    let counters = rest.iter().zip(values).filter_map(|(name, value)| {
+                        // `Tcp: MaxConn` is -1.
+                        Some((format!("{group}{name}"), value.parse().ok()?))
+                    });
+                    self.0.extend(counters);
+                    names.clear();
+                }
+                _ => names = words,
+            }
+        }
+    }
+
+    /// One counter; 0 where the kernel does not have it.
+    pub(super) fn get(&self, name: &str) -> u64 {
+        self.0.get(name).copied().unwrap_or(0)
+    }
+
+    #[cfg(test)]
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    pub(super) fn sum(&self, names: &[&str]) -> u64 {
+        names.iter().map(|name| self.get(name)).sum()
+    }
+}
+
+impl Report {
+    /// The host of a node; `None` where it could not be looked at.
+    pub(super) fn host(&self, node: usize) -> Option<&Host> {
+        self.snapshot.hosts.iter().find(|host| host.node == Some(node))
+    }
+
+    /// A node's name, or the body.
+    pub(super) fn place(&self, node: Option<usize>) -> &str {
+        node.map_or("the body", |node| &self.plan.nodes[node].name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Counters;
+
+    #[test]
+    fn counters_are_read_from_both_forms() {
+        let mut counters = Counters::default();
+        counters.read("Ip: InReceives OutNoRoutes\nIp: 12 3\nTcp: MaxConn OutRsts\nTcp: -1 7\n");
+        counters.read("Ip6InReceives 4\nIp6OutNoRoutes\t5\n");
+        assert_eq!(counters.get("IpOutNoRoutes"), 3);
+        assert_eq!(counters.get("TcpOutRsts"), 7);
+        assert_eq!(counters.sum(&["Ip6OutNoRoutes", "IpInReceives", "TcpMaxConn", "NoSuchCounter"]), 17);
+    }
+}

@@ -1,0 +1,248 @@
+//! What a failed test shows of its network.
+//!
+//! Three parts that know little of each other: when and what to collect (here), collecting (`collect`), and writing, which
+//! is pure: `data` → `signs`, `drawing` → `text`. A panic is looked at where it happens, before unwinding closes the body's
+//! sockets; other failures at the end of the body or at the timeout, before tear-down. What fails only then is shown as it
+//! was left. A test that passes pays for none of it, but for panics that it catches.
+
+mod collect;
+mod data;
+mod drawing;
+mod signs;
+mod text;
+mod threads;
+
+use std::env;
+use std::io::{IsTerminal as _, stderr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
+
+use nix::unistd::gettid;
+
+use self::data::{Failure, Report, Snapshot};
+use self::text::Style;
+pub(crate) use self::threads::Named;
+use crate::network::Net;
+
+/// How many panics of one test are looked at. A test that catches more than these (a property test that shrinks) is not to
+/// be slowed down.
+const MOST_PANICS: usize = 4;
+
+/// When a report is wanted: `NETNS_TEST_REPORT`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    Never,
+    #[default]
+    OnFailure,
+    Always,
+}
+
+impl Wanted {
+    pub(crate) fn read() -> Result<Self, String> {
+        match env::var_os("NETNS_TEST_REPORT") {
+            None => Ok(Self::OnFailure),
+            Some(value) if value == "always" => Ok(Self::Always),
+            Some(value) if value == "never" => Ok(Self::Never),
+            Some(value) => Err(format!(
+                "NETNS_TEST_REPORT is `{}`: expected `always` or `never` (without it, a test reports when it fails)",
+                value.display()
+            )),
+        }
+    }
+}
+
+/// How a test ended, as far as the report is concerned.
+#[derive(Debug)]
+pub(crate) enum How {
+    Passed,
+    /// The body panicked: the panic's number, where it is known, and its message.
+    Panicked(Option<usize>, String),
+    ReturnedError,
+    /// It should have.
+    DidNotPanic,
+    /// This crate failed.
+    Failed,
+    TimedOut,
+}
+
+/// When a snapshot was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Moment {
+    Panic(usize),
+    BodyEnd,
+    Timeout,
+    Late,
+}
+
+/// What has been collected for a test's report.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    setting: OnceLock<Setting>,
+    taken: Mutex<Vec<Taken>>,
+    busy: AtomicBool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Setting {
+    wanted: Wanted,
+    /// Whether a panic of the body is what the test is to do.
+    expects_panic: bool,
+    /// The body's thread.
+    body: i32,
+}
+
+#[derive(Clone, Debug)]
+struct Taken {
+    moment: Moment,
+    at: Instant,
+    /// Or why there is none.
+    snapshot: Result<Snapshot, String>,
+}
+
+impl Notes {
+    /// Called on the body's thread before the body starts.
+    pub(crate) fn begin(&self, expects_panic: bool) {
+        // A value that is none has failed the test already.
+        let wanted = Wanted::read().unwrap_or_default();
+        self.setting.get_or_init(|| Setting { wanted, expects_panic, body: gettid().as_raw() });
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Vec<Taken>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find(&self, is_wanted: impl Fn(Moment) -> bool) -> Option<Taken> {
+        self.taken().iter().rev().find(|taken| is_wanted(taken.moment)).cloned()
+    }
+}
+
+fn take(net: &Arc<Net>, moment: Moment) {
+    let Some(setting) = net.report.setting.get().filter(|setting| setting.wanted != Wanted::Never) else {
+        return;
+    };
+    // A panic of the collecting thread must not be collected for.
+    if net.report.busy.swap(true, Ordering::AcqRel) {
+        return;
+    }
+    let at = Instant::now();
+    let body = (moment == Moment::Timeout).then_some(setting.body);
+    let snapshot = collect::collect(net, body).map_err(|error| error.to_string());
+    net.report.taken().push(Taken { moment, at, snapshot });
+    net.report.busy.store(false, Ordering::Release);
+}
+
+/// A panic that may fail the test has been noted; the calling thread is about to unwind.
+pub(crate) fn at_panic(net: &Arc<Net>, panic: usize) {
+    let expected = net.report.setting.get().is_none_or(|setting| setting.expects_panic);
+    if !expected && !net.has_ended() && net.report.taken().len() < MOST_PANICS {
+        take(net, Moment::Panic(panic));
+    }
+}
+
+/// The body has ended, and nothing is torn down yet.
+pub(crate) fn at_body_end(net: &Arc<Net>, how: &How) {
+    let is_always = net.report.setting.get().is_some_and(|setting| setting.wanted == Wanted::Always);
+    let may_fail = !matches!(how, How::Passed) || !net.witness.uncaught().is_empty();
+    // What was seen at the panic is closer to the cause.
+    if (may_fail || is_always) && chosen(net, how).is_none() {
+        take(net, Moment::BodyEnd);
+    }
+}
+
+/// The timeout has passed, and nothing is torn down yet.
+pub(crate) fn at_timeout(net: &Arc<Net>) {
+    take(net, Moment::Timeout);
+}
+
+/// The snapshot that shows a failure best.
+fn chosen(net: &Net, how: &How) -> Option<Taken> {
+    let records = net.witness.all();
+    let of_panic = match how {
+        How::TimedOut => return net.report.find(|moment| moment == Moment::Timeout),
+        How::Panicked(Some(index), _) => Some(*index),
+        // It came from a node's thread, and was resumed in the body.
+        How::Panicked(None, message) => records.iter().rposition(|record| record.message == *message),
+        _ => net.witness.uncaught().first().map(|(index, _)| *index),
+    };
+    let at_panic = of_panic.and_then(|index| net.report.find(|moment| moment == Moment::Panic(index)));
+    at_panic.or_else(|| net.report.find(|moment| moment == Moment::BodyEnd))
+}
+
+/// The report on a test that has ended, where one is wanted.
+///
+/// It never panics and never fails: where a report cannot be made, one line says why.
+pub(crate) fn report(net: &Arc<Net>, how: &How, passed: bool) -> Option<String> {
+    let wanted = net.report.setting.get().map(|setting| setting.wanted)?;
+    if wanted == Wanted::Never || passed && wanted != Wanted::Always {
+        return None;
+    }
+    let taken = chosen(net, how).or_else(|| {
+        take(net, Moment::Late);
+        net.report.find(|moment| moment == Moment::Late)
+    });
+    let why_not = |cause: &str| Some(format!("there is no report on the network: {cause}"));
+    let taken = match taken {
+        Some(taken) => taken,
+        None => return why_not("its state is still being collected"),
+    };
+    let snapshot = match taken.snapshot {
+        Ok(snapshot) => snapshot,
+        Err(cause) => return why_not(&cause),
+    };
+    let is_of_body = |index: usize| matches!(how, How::Panicked(Some(own), _) if *own == index);
+    let records = net.witness.all();
+    let resumed = match how {
+        How::Panicked(None, message) => records.iter().rposition(|record| record.message == *message),
+        _ => None,
+    };
+    let uncaught = net.witness.uncaught();
+    let failures = records.iter().enumerate().filter(|(index, _)| {
+        is_of_body(*index) || resumed == Some(*index) || uncaught.iter().any(|(other, _)| other == index)
+    });
+    let failures: Vec<Failure> = failures
+        .map(|(_, record)| Failure {
+            node: record.node.clone(),
+            thread: record.thread.clone(),
+            location: record.location.clone(),
+            message: record.message.clone(),
+        })
+        .collect();
+    let how = match how {
+        How::Passed if passed => "the test passed",
+        How::Passed if failures.is_empty() => "its body returned",
+        How::Passed => "a panic was not caught",
+        How::Panicked(..) => "its body panicked",
+        How::ReturnedError => "its body returned an error",
+        How::DidNotPanic => "its body did not panic",
+        How::Failed => "it could not be run to its end",
+        How::TimedOut => "it timed out",
+    };
+    let started = net.clock.started.get();
+    let report = Report {
+        test: net.test.to_owned(),
+        how: how.to_owned(),
+        after: started.map(|&started| taken.at.saturating_duration_since(started)),
+        is_late: taken.moment == Moment::Late,
+        is_after_body: taken.moment == Moment::BodyEnd,
+        failures,
+        plan: net.plan.clone(),
+        snapshot,
+    };
+    match catch_unwind(AssertUnwindSafe(|| text::write(&report, Style { colours: shows_colours() }))) {
+        Ok(text) => Some(text),
+        Err(_payload) => why_not("writing it panicked"),
+    }
+}
+
+/// Whether what is printed goes to a terminal: libtest's capture does not.
+fn shows_colours() -> bool {
+    let is_wanted = env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let is_captured = !env::args_os().any(|argument| argument == "--nocapture" || argument == "--no-capture")
+        && env::var_os("RUST_TEST_NOCAPTURE").is_none_or(|value| value == "0");
+    is_wanted && !is_captured && stderr().is_terminal()
+}
+
+#[cfg(test)]
+mod tests;

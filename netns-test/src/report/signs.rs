@@ -1,0 +1,551 @@
+//! What stands out in the state of a network: the likely causes, most telling first.
+
+use std::collections::{BTreeSet, HashSet};
+use std::net::{IpAddr, SocketAddr};
+
+use super::data::{Host, Report, Socket};
+use crate::netlink::state::{Link, Route, RouteKind, RouteProtocol, SocketState};
+use crate::plan::{InterfacePlan, NodePlan, RoutePlan, Wiring};
+
+/// The first line of a program's end, and how many of its last lines go with it.
+const OBITUARY: usize = 6;
+
+/// The most routes of one node that are named one by one.
+const MOST_ROUTES: usize = 3;
+
+/// Something that stands out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Sign {
+    /// Where; `None` is the body's own namespace.
+    pub(super) node: Option<usize>,
+    pub(super) text: String,
+}
+
+/// All that stands out, most telling first.
+pub(super) fn signs(report: &Report) -> Vec<Sign> {
+    let mut signs = Vec::new();
+    for (node, text) in &report.snapshot.deaths {
+        let mut lines = text.lines();
+        let head = lines.next().unwrap_or_default();
+        let rest: Vec<&str> = lines.collect();
+        let last = &rest[rest.len().saturating_sub(OBITUARY - 1)..];
+        let text = [&[head], last].concat().join("\n");
+        signs.push(Sign { node: Some(*node), text });
+    }
+    // Every kind for all hosts before the next kind: the most telling are of one kind, wherever they are.
+    let kinds: [fn(&Report, &Host) -> Vec<String>; 6] =
+        [interfaces, addresses, routes, refusals, waiting, neighbours];
+    for kind in kinds {
+        for host in &report.snapshot.hosts {
+            signs.extend(kind(report, host).into_iter().map(|text| Sign { node: host.node, text }));
+        }
+    }
+    signs.extend(counters(report));
+    signs
+}
+
+fn plan<'a>(report: &'a Report, host: &Host) -> Option<&'a NodePlan> {
+    host.node.map(|node| &report.plan.nodes[node])
+}
+
+fn link(host: &Host, index: u32) -> Option<&Link> {
+    host.links.iter().find(|link| link.index == index)
+}
+
+/// Whether an interface is switched on, so that its addresses and routes can be expected.
+fn is_up(host: &Host, index: u32) -> bool {
+    link(host, index).is_some_and(|link| link.up)
+}
+
+// Interfaces, addresses, routes: what is not as planned.
+
+fn interfaces(report: &Report, host: &Host) -> Vec<String> {
+    let mut texts = Vec::new();
+    if host.links.iter().any(|link| link.name == "lo" && !link.up) {
+        texts.push("the interface lo is down".to_owned());
+    }
+    let (Some(node), Some(plan)) = (host.node, plan(report, host)) else { return texts };
+    for (position, interface) in plan.interfaces.iter().enumerate() {
+        let name = &interface.name;
+        match link(host, interface.index) {
+            None => texts.push(format!("the interface {name} is gone")),
+            Some(link) if !link.up => {
+                texts.push(format!("the interface {name} is down: it was switched off"))
+            }
+            Some(link) if !link.carrier => {
+                let why = match other_end(report, node, position) {
+                    Some(other) => format!(": its other end, {other}, is down"),
+                    None => String::new(),
+                };
+                texts.push(format!("the interface {name} has no carrier{why}"));
+            }
+            Some(_) => {}
+        }
+    }
+    texts
+}
+
+/// The other end of a node's interface, as `server/eth0`, if that is known to be down.
+fn other_end(report: &Report, node: usize, position: usize) -> Option<String> {
+    let Wiring::Pairs(pairs) = &report.plan.wiring else { return None };
+    let other = pairs.iter().find_map(|[left, right]| {
+        let is_this = |end: &crate::plan::End| end.node == node && end.interface == position;
+        if is_this(left) {
+            Some(right)
+        } else if is_this(right) {
+            Some(left)
+        } else {
+            None
+        }
+    })?;
+    let interface = &report.plan.nodes[other.node].interfaces[other.interface];
+    let host = report.host(other.node)?;
+    (!is_up(host, interface.index))
+        .then(|| format!("{}/{}", report.plan.nodes[other.node].name, interface.name))
+}
+
+fn addresses(report: &Report, host: &Host) -> Vec<String> {
+    let Some(plan) = plan(report, host) else { return Vec::new() };
+    let loopback = host.links.iter().find(|link| link.name == "lo").map_or(1, |link| link.index);
+    let planned: Vec<(u32, &str, IpAddr)> = plan
+        .interfaces
+        .iter()
+        .flat_map(|interface| {
+            interface.addresses.iter().map(|&(ip, _)| (interface.index, interface.name.as_str(), ip))
+        })
+        .chain(plan.loopback.iter().map(|&(ip, _)| (loopback, "lo", ip)))
+        .collect();
+    let missing = planned.iter().filter(|(index, _, ip)| {
+        is_up(host, *index)
+            && !host.addresses.iter().any(|address| address.link == *index && address.ip == *ip)
+    });
+    let mut texts: Vec<String> =
+        missing.map(|(_, name, ip)| format!("the address {ip} of {name} was removed")).collect();
+    for address in &host.addresses {
+        let is_own = match address.ip {
+            IpAddr::V4(ip) => ip.is_loopback(),
+            IpAddr::V6(ip) => ip.is_loopback() || ip.is_unicast_link_local(),
+        };
+        if !is_own && !planned.iter().any(|&(index, _, ip)| index == address.link && ip == address.ip) {
+            let twin = owner(report, address.ip).filter(|&other| Some(other) != host.node);
+            let twin = twin.map_or_else(String::new, |other| {
+                format!("; `{}` has the same address", report.place(Some(other)))
+            });
+            let name = link(host, address.link).map_or("?", |link| &link.name);
+            texts.push(format!("the address {} of {name} was added{twin}", address.ip));
+        }
+    }
+    for family in &host.forwards_not {
+        texts.push(format!("it does not forward {family} any more, and others reach each other through it"));
+    }
+    texts
+}
+
+/// The node that an address was planned for.
+fn owner(report: &Report, ip: IpAddr) -> Option<usize> {
+    report.plan.nodes.iter().position(|node| {
+        let ports = node.interfaces.iter().flat_map(|interface: &InterfacePlan| &interface.addresses);
+        ports.chain(&node.loopback).any(|&(own, _)| own == ip)
+    })
+}
+
+/// The node that has an address now.
+fn holder(report: &Report, ip: IpAddr) -> Option<usize> {
+    report
+        .snapshot
+        .hosts
+        .iter()
+        .filter(|host| host.addresses.iter().any(|address| address.ip == ip))
+        .find_map(|host| host.node)
+}
+
+/// What tells routes apart: destination, gateway, interface. Sets of them, since a long line has a million in all.
+type Way = (IpAddr, u8, Option<IpAddr>, Option<u32>);
+
+fn way(route: &Route) -> Way {
+    (route.destination, route.prefix_len, route.gateway, route.link)
+}
+
+fn planned_way(route: &RoutePlan) -> Way {
+    (route.destination, route.prefix_len, route.via, Some(route.interface))
+}
+
+/// The routes of a host that neither the plan nor the kernel has made.
+pub(super) fn unusual_routes<'a>(report: &Report, host: &'a Host) -> Vec<&'a Route> {
+    let planned: HashSet<Way> =
+        plan(report, host).map_or(&[][..], |plan| &plan.routes).iter().map(planned_way).collect();
+    let is_unusual = |route: &&Route| {
+        route.table != Route::LOCAL_TABLE
+            && route.protocol != RouteProtocol::Kernel
+            && !(route.kind == RouteKind::Unicast && planned.contains(&way(route)))
+    };
+    host.routes.iter().filter(is_unusual).collect()
+}
+
+fn routes(report: &Report, host: &Host) -> Vec<String> {
+    let mut texts = Vec::new();
+    for route in unusual_routes(report, host) {
+        let what = match route.kind {
+            RouteKind::Blackhole => "a route silently drops what is sent to",
+            RouteKind::Unreachable | RouteKind::Prohibit | RouteKind::Throw => {
+                "a route refuses what is sent to"
+            }
+            _ => continue,
+        };
+        let to = target(report, route.destination, route.prefix_len);
+        texts.push(format!("{what} {to}: {}", route.kind));
+    }
+    let Some(plan) = plan(report, host) else { return texts };
+    let present: HashSet<Way> = host.routes.iter().map(way).collect();
+    let is_missing =
+        |planned: &&RoutePlan| is_up(host, planned.interface) && !present.contains(&planned_way(planned));
+    let missing: Vec<&RoutePlan> = plan
+        .routes
+        .iter()
+        .filter(|planned| !planned.destination.is_multicast() && !is_broadcast(planned.destination))
+        .filter(is_missing)
+        .collect();
+    texts.extend(missing.iter().take(MOST_ROUTES).map(|route| {
+        let to = target(report, route.destination, route.prefix_len);
+        let via = route.via.map_or_else(String::new, |via| format!(" via {via}"));
+        format!("the planned route to {to}{via} is gone")
+    }));
+    if let Some(more) = missing.len().checked_sub(MOST_ROUTES).filter(|&more| more > 0) {
+        texts.push(format!(
+            "{} gone as well",
+            plural(more as u64, "more planned route is", "more planned routes are")
+        ));
+    }
+    texts
+}
+
+/// The planned routes for broadcast and multicast say nothing about who is reached.
+fn is_broadcast(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V4(ip) if ip.is_broadcast())
+}
+
+/// A destination, with the name of the node that it is.
+fn target(report: &Report, ip: IpAddr, length: u8) -> String {
+    let whole = if ip.is_ipv4() { 32 } else { 128 };
+    let name = owner(report, ip).filter(|_| length == whole).map(|node| report.place(Some(node)));
+    match name {
+        Some(name) => format!("{ip} (`{name}`)"),
+        None if length == whole => ip.to_string(),
+        None => format!("{ip}/{length}"),
+    }
+}
+
+// TCP: who refused, who waits.
+
+/// Resets that were sent for another reason than that a connection was asked for in vain.
+const ABORTS: [&str; 5] = [
+    "TcpExtTCPAbortOnClose",
+    "TcpExtTCPAbortOnData",
+    "TcpExtTCPAbortOnTimeout",
+    "TcpExtTCPAbortOnLinger",
+    "TcpExtTCPAbortOnMemory",
+];
+
+fn refusals(report: &Report, host: &Host) -> Vec<String> {
+    let resets = host.counters.get("TcpOutRsts").saturating_sub(host.counters.sum(&ABORTS));
+    let failed: u64 = report.snapshot.hosts.iter().map(|host| host.counters.get("TcpAttemptFails")).sum();
+    let refused = resets.min(failed);
+    let mut texts = Vec::new();
+    if refused > 0 {
+        let listeners: BTreeSet<String> =
+            host.sockets.iter().filter(|socket| socket.state == SocketState::Listen).map(listener).collect();
+        // Of a network that has ended, the sockets are gone; of a body that has ended, its own.
+        let is_unknown = report.is_late || report.is_after_body && listeners.is_empty();
+        let listening = match (is_unknown, listeners.is_empty()) {
+            (true, _) => String::new(),
+            (false, true) => "\n  now no TCP socket listens here".to_owned(),
+            (false, false) => {
+                format!("\n  now there is {}", listeners.into_iter().collect::<Vec<_>>().join(", "))
+            }
+        };
+        let count = plural(refused, "connection attempt was", "connection attempts were");
+        texts.push(format!("{count} refused here: nothing listened on that address and port{listening}"));
+    }
+    if resets > refused {
+        let count = plural(resets - refused, "TCP reset was", "TCP resets were");
+        texts.push(format!("{count} sent from here: segments came for connections that had been closed"));
+    }
+    texts
+}
+
+fn listener(socket: &Socket) -> String {
+    match socket.local.ip().to_canonical().is_loopback() {
+        true => format!("a listener on {}, which only this node itself can reach", address(socket.local)),
+        false => format!("a listener on {}", address(socket.local)),
+    }
+}
+
+/// An address as users write it: IPv4 in IPv6 is IPv4.
+pub(super) fn address(address: SocketAddr) -> String {
+    SocketAddr::new(address.ip().to_canonical(), address.port()).to_string()
+}
+
+/// Whether a listener takes no more connections (`sk_acceptq_is_full` in the kernel's include/net/sock.h).
+fn is_full(socket: &Socket) -> bool {
+    socket.state == SocketState::Listen && socket.recv_queue > socket.send_queue
+}
+
+fn waiting(report: &Report, host: &Host) -> Vec<String> {
+    let mut texts = Vec::new();
+    for socket in host.sockets.iter().filter(|socket| is_full(socket)) {
+        texts.push(format!(
+            "the backlog of the listener on {} is full: {} wait to be accepted, and no more are taken",
+            address(socket.local),
+            plural(socket.recv_queue.into(), "connection", "connections"),
+        ));
+    }
+    let asked: BTreeSet<SocketAddr> = host
+        .sockets
+        .iter()
+        .filter(|socket| socket.state == SocketState::SynSent)
+        .filter_map(|socket| socket.remote)
+        .collect();
+    for remote in asked {
+        let ip = remote.ip().to_canonical();
+        let why = match holder(report, ip) {
+            Some(node) => match report.host(node) {
+                Some(peer) if peer.sockets.iter().any(|socket| is_full(socket) && serves(socket, remote)) => {
+                    format!("the backlog of `{}` is full", report.place(Some(node)))
+                }
+                _ => format!("`{}` does not answer", report.place(Some(node))),
+            },
+            None => match owner(report, ip) {
+                Some(node) => format!("`{}` does not have that address now", report.place(Some(node))),
+                None => "no node has that address".to_owned(),
+            },
+        };
+        texts.push(format!("a connection to {} is being tried: {why}", address(remote)));
+    }
+    texts
+}
+
+fn serves(socket: &Socket, remote: SocketAddr) -> bool {
+    let (local, ip) = (socket.local.ip().to_canonical(), remote.ip().to_canonical());
+    socket.local.port() == remote.port() && (local == ip || local.is_unspecified())
+}
+
+fn neighbours(report: &Report, host: &Host) -> Vec<String> {
+    host.neighbours
+        .iter()
+        .filter(|neighbour| neighbour.is_silent())
+        .map(|neighbour| {
+            let name = link(host, neighbour.link).map_or("?", |link| &link.name);
+            let who = match (holder(report, neighbour.ip), owner(report, neighbour.ip)) {
+                (Some(node), _) => format!("it is an address of `{}`", report.place(Some(node))),
+                (None, Some(node)) => format!("`{}` does not have it now", report.place(Some(node))),
+                (None, None) => "no node has that address".to_owned(),
+            };
+            format!("the neighbour {} on {name} did not answer: {who}", neighbour.ip)
+        })
+        .collect()
+}
+
+// Counters.
+
+/// A sum of counters that is 0 when all is well, in words.
+struct Word {
+    names: &'static [&'static str],
+    /// What is counted in `names` as well, and is told in other words.
+    but: &'static [&'static str],
+    one: &'static str,
+    many: &'static str,
+    rest: &'static str,
+}
+
+const fn word(
+    names: &'static [&'static str],
+    one: &'static str,
+    many: &'static str,
+    rest: &'static str,
+) -> Word {
+    Word { names, but: &[], one, many, rest }
+}
+
+/// Documentation/networking/snmp_counter.rst, RFC 4293, and the places in net/ipv4 and net/ipv6 that count.
+const WORDS: [Word; 26] = [
+    word(
+        &["IpOutNoRoutes", "Ip6OutNoRoutes"],
+        "packet or connection",
+        "packets or connections",
+        "from here found no route",
+    ),
+    word(
+        &["IpExtInNoRoutes", "Ip6InNoRoutes"],
+        "packet that arrived",
+        "packets that arrived",
+        "found no route onwards",
+    ),
+    word(
+        &["IpInAddrErrors", "Ip6InAddrErrors"],
+        "packet",
+        "packets",
+        "for other hosts came and went no further: this node does not forward them",
+    ),
+    word(
+        &["TcpExtListenOverflows"],
+        "connection attempt",
+        "connection attempts",
+        "met a listener whose backlog was full, and got no answer",
+    ),
+    Word {
+        but: &["TcpExtListenOverflows"],
+        ..word(
+            &["TcpExtListenDrops"],
+            "connection attempt",
+            "connection attempts",
+            "dropped by a listener, for lack of memory or because it was closed",
+        )
+    },
+    word(
+        &["UdpNoPorts", "Udp6NoPorts"],
+        "datagram",
+        "datagrams",
+        "came for a UDP port that no socket had bound",
+    ),
+    word(
+        &["TcpExtTCPSynRetrans"],
+        "SYN or SYN-ACK",
+        "SYNs or SYN-ACKs",
+        "sent again: no answer came within a second",
+    ),
+    word(&["TcpExtTCPAbortOnTimeout"], "connection", "connections", "given up: no answer came"),
+    word(&["TcpAttemptFails"], "TCP connection attempt", "TCP connection attempts", "from here failed"),
+    word(&["TcpEstabResets"], "connection", "connections", "ended by a reset"),
+    Word {
+        but: &["TcpExtTCPSynRetrans"],
+        ..word(
+            &["TcpRetransSegs"],
+            "TCP segment",
+            "TCP segments",
+            "sent again: no acknowledgement came in time",
+        )
+    },
+    word(
+        &["TcpExtTCPAbortOnClose", "TcpExtTCPAbortOnData"],
+        "connection",
+        "connections",
+        "closed here with data unread, which resets them",
+    ),
+    word(
+        &["IcmpInDestUnreachs", "Icmp6InDestUnreachs"],
+        "ICMP message",
+        "ICMP messages",
+        "came: destination unreachable",
+    ),
+    word(
+        &["IcmpOutDestUnreachs", "Icmp6OutDestUnreachs"],
+        "ICMP message",
+        "ICMP messages",
+        "sent: destination unreachable",
+    ),
+    word(
+        &["IcmpInTimeExcds", "Icmp6InTimeExcds"],
+        "ICMP message",
+        "ICMP messages",
+        "came: time exceeded (a routing loop, or a small TTL)",
+    ),
+    word(
+        &["IpFragFails", "Ip6FragFails"],
+        "packet",
+        "packets",
+        "too big for the next link, and not to be fragmented",
+    ),
+    word(&["Icmp6InPktTooBigs"], "ICMP message", "ICMP messages", "came: packet too big"),
+    word(
+        &["IpReasmFails", "Ip6ReasmFails"],
+        "packet",
+        "packets",
+        "could not be put together: fragments are missing",
+    ),
+    word(
+        &["TcpExtIPReversePathFilter"],
+        "packet",
+        "packets",
+        "dropped by the reverse-path filter: the way back leads elsewhere",
+    ),
+    word(
+        &[
+            "TcpInCsumErrors",
+            "UdpInCsumErrors",
+            "Udp6InCsumErrors",
+            "IcmpInCsumErrors",
+            "Icmp6InCsumErrors",
+            "IpExtInCsumErrors",
+        ],
+        "packet",
+        "packets",
+        "came with a wrong checksum",
+    ),
+    word(
+        &["UdpRcvbufErrors", "Udp6RcvbufErrors"],
+        "datagram",
+        "datagrams",
+        "dropped: the receiver's buffer was full",
+    ),
+    word(
+        &["UdpSndbufErrors", "Udp6SndbufErrors"],
+        "datagram",
+        "datagrams",
+        "not sent: the sender's buffer was full",
+    ),
+    word(
+        &["IpInHdrErrors", "Ip6InHdrErrors"],
+        "packet",
+        "packets",
+        "came with a bad header or an expired TTL",
+    ),
+    word(&["IpInDiscards", "Ip6InDiscards"], "packet", "packets", "discarded on arrival"),
+    // Not IPv6's: an interface without a carrier discards the kernel's own multicast reports.
+    word(&["IpOutDiscards"], "packet", "packets", "discarded here on the way out"),
+    word(
+        &["TcpExtTCPReqQFullDrop", "TcpExtTCPBacklogDrop", "TcpExtTCPRcvQDrop"],
+        "TCP segment",
+        "TCP segments",
+        "dropped: a queue was full",
+    ),
+];
+
+/// One word for all hosts before the next one: what tells most comes first, wherever it is.
+fn counters(report: &Report) -> impl Iterator<Item = Sign> {
+    WORDS.iter().flat_map(|word| {
+        report.snapshot.hosts.iter().filter_map(move |host| {
+            let count = host.counters.sum(word.names).saturating_sub(host.counters.sum(word.but));
+            let text = || format!("{} {}", plural(count, word.one, word.many), word.rest);
+            (count > 0).then(|| Sign { node: host.node, text: text() })
+        })
+    })
+}
+
+pub(super) fn plural(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::data::Counters;
+    use super::{ABORTS, WORDS};
+
+    /// A misspelt name would be a counter that is always 0.
+    #[test]
+    fn counters_are_named_as_the_kernel_names_them() {
+        let mut known = Counters::default();
+        let read = |file| fs::read_to_string(format!("/proc/thread-self/net/{file}"));
+        // A kernel without IPv6 has no snmp6.
+        let Ok(six) = read("snmp6") else { return };
+        known.read(&six);
+        known.read(&read("snmp").expect("every kernel has it"));
+        known.read(&read("netstat").expect("every kernel has it"));
+        let used = WORDS.iter().flat_map(|word| word.names.iter().chain(word.but)).chain(&ABORTS);
+        let others = ["TcpOutRsts", "TcpAttemptFails", "Icmp6OutMLDv2Reports"];
+        for name in used.chain(&others) {
+            assert!(known.has(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Reports from planted data, as recorded in `snapshots/`.
+//!
+//! Where they are meant to differ, `NETNS_TEST_SNAPSHOTS=overwrite cargo test -p netns-test --lib report` writes them anew.
+
+use std::path::Path;
+use std::time::Duration;
+use std::{env, fs};
+
+use netns_test_model::{Family, Shape, Topology};
+
+use super::data::{Counters, Failure, Host, Program, Report, Snapshot, Socket, Thread};
+use super::text::{Style, write};
+use crate::netlink::state::{
+    Address, Link, LinkStats, Neighbour, NeighbourState, OperState, Protocol, Route, RouteKind,
+    RouteProtocol, Scope, SocketState,
+};
+use crate::plan::{NodePlan, plan};
+
+#[track_caller]
+fn is_as_recorded(name: &str, report: &Report) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/report/snapshots/{name}.txt"));
+    let text = write(report, Style { colours: false }) + "\n";
+    if env::var_os("NETNS_TEST_SNAPSHOTS").is_some_and(|value| value == "overwrite") {
+        fs::write(&path, text).expect("the directory is writable");
+    } else {
+        let recorded = fs::read_to_string(&path).unwrap_or_default();
+        assert!(recorded == text, "{} should be:\n{text}", path.display());
+    }
+}
+
+/// A healthy network in which nothing has happened.
+fn network(names: &[&str], shape: Shape, family: Family) -> Report {
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    let plan = plan(&Topology::new(names, shape, family));
+    let hosts = plan.nodes.iter().enumerate().map(|(index, node)| healthy(index, node)).collect();
+    Report {
+        test: "module::test".to_owned(),
+        how: "its body panicked".to_owned(),
+        after: Some(Duration::from_millis(12)),
+        is_late: false,
+        is_after_body: false,
+        failures: Vec::new(),
+        plan,
+        snapshot: Snapshot { hosts, ..Snapshot::default() },
+    }
+}
+
+fn nodes(count: usize, shape: Shape) -> Report {
+    let names: Vec<String> = (1..=count).map(|number| format!("nodes-{number}")).collect();
+    network(&names.iter().map(String::as_str).collect::<Vec<_>>(), shape, Family::Dual)
+}
+
+fn healthy(index: usize, node: &NodePlan) -> Host {
+    let link = |index: u32, name: &str, mac| Link {
+        index,
+        name: name.to_owned(),
+        mac,
+        mtu: if name == "lo" { 65536 } else { 1500 },
+        up: true,
+        operstate: OperState::Up,
+        carrier: true,
+        qdisc: "noqueue".to_owned(),
+        kind: None,
+        controller: None,
+        peer: None,
+        stats: LinkStats::default(),
+    };
+    let mut host = Host { node: Some(index), links: vec![link(1, "lo", None)], ..Host::default() };
+    host.addresses = node.loopback.iter().map(|&(ip, length)| Address::new(1, ip, length)).collect();
+    for interface in &node.interfaces {
+        host.links.push(link(interface.index, &interface.name, Some(interface.mac)));
+        let addresses = interface.addresses.iter();
+        host.addresses.extend(addresses.map(|&(ip, length)| Address::new(interface.index, ip, length)));
+    }
+    host.routes = node
+        .routes
+        .iter()
+        .map(|planned| Route {
+            destination: planned.destination,
+            prefix_len: planned.prefix_len,
+            gateway: planned.via,
+            link: Some(planned.interface),
+            source: planned.source,
+            kind: RouteKind::Unicast,
+            table: Route::MAIN_TABLE,
+            metric: 0,
+            protocol: RouteProtocol::Static,
+            scope: Scope::Global,
+            next_hops: Vec::new(),
+        })
+        .collect();
+    host
+}
+
+fn socket(state: SocketState, local: &str, remote: Option<&str>) -> Socket {
+    Socket {
+        protocol: Protocol::Tcp,
+        state,
+        local: local.parse().expect("an address"),
+        remote: remote.map(|remote| remote.parse().expect("an address")),
+        recv_queue: 0,
+        send_queue: 0,
+        inode: 1,
+        owner: Some("this test".to_owned()),
+    }
+}
+
+fn counters(text: &str) -> Counters {
+    let mut counters = Counters::default();
+    counters.read(text);
+    counters
+}
+
+#[test]
+fn every_shape_has_its_drawing() {
+    is_as_recorded("two", &network(&["client", "server"], Shape::Star, Family::Dual));
+    is_as_recorded("two_v4", &network(&["client", "server"], Shape::Star, Family::V4));
+    is_as_recorded("star", &network(&["client", "proxy", "server"], Shape::Star, Family::Dual));
+    is_as_recorded("line_of_two", &network(&["left", "right"], Shape::Line, Family::Dual));
+    is_as_recorded("line", &network(&["client", "router", "server"], Shape::Line, Family::Dual));
+    is_as_recorded("ring", &network(&["a", "b", "c"], Shape::Ring, Family::V6));
+    is_as_recorded("mesh", &network(&["a", "b", "c"], Shape::Mesh, Family::V4));
+    is_as_recorded("alone", &network(&[], Shape::Star, Family::Dual));
+}
+
+#[test]
+fn large_networks_are_abbreviated() {
+    let mut report = nodes(300, Shape::Star);
+    report.snapshot.hosts[200].links[1].up = false;
+    is_as_recorded("star_of_300", &report);
+    is_as_recorded("mesh_of_40", &nodes(40, Shape::Mesh));
+    for report in [nodes(1000, Shape::Star), nodes(64, Shape::Mesh), nodes(200, Shape::Line)] {
+        let lines = write(&report, Style { colours: false }).lines().count();
+        assert!(lines < 40, "{lines} lines");
+    }
+}
+
+#[test]
+fn a_listener_on_the_loopback_explains_a_refusal() {
+    let mut report = network(&["client", "server"], Shape::Star, Family::Dual);
+    report.failures = vec![Failure {
+        node: Some("client".to_owned()),
+        thread: "test@client".to_owned(),
+        location: "tests/x.rs:7:5".to_owned(),
+        message: "called `Result::unwrap()` on an `Err` value: refused\nsecond line".to_owned(),
+    }];
+    let hosts = &mut report.snapshot.hosts;
+    hosts[0].counters = counters("TcpAttemptFails 2\n");
+    hosts[1].counters = counters("TcpOutRsts 2\nUdpNoPorts 1\nTcpExtTCPSynRetrans 1\n");
+    hosts[1].sockets = vec![socket(SocketState::Listen, "127.0.0.1:80", None)];
+    hosts[0].links[1].stats =
+        LinkStats { rx_packets: 2, rx_bytes: 108, tx_packets: 1, tx_bytes: 74, ..LinkStats::default() };
+    is_as_recorded("refused", &report);
+}
+
+#[test]
+fn a_timeout_shows_who_waits_for_whom() {
+    let mut report = network(&["client", "server"], Shape::Star, Family::Dual);
+    report.how = "it timed out".to_owned();
+    let hosts = &mut report.snapshot.hosts;
+    let full = Socket { recv_queue: 2, send_queue: 1, ..socket(SocketState::Listen, "[::]:80", None) };
+    hosts[1].sockets =
+        vec![full, socket(SocketState::Established, "[2001:db8::2]:80", Some("[2001:db8::1]:999"))];
+    hosts[0].sockets = vec![
+        socket(SocketState::SynSent, "10.0.0.1:4000", Some("10.0.0.2:80")),
+        socket(SocketState::SynSent, "10.0.0.1:4001", Some("10.0.9.9:80")),
+    ];
+    let neighbour = "10.0.9.9".parse().expect("an address");
+    hosts[0].neighbours =
+        vec![Neighbour { link: 100, ip: neighbour, mac: None, state: NeighbourState::Failed }];
+    let thread = |node, name: Option<&str>, doing: &str| Thread {
+        node,
+        name: name.map(str::to_owned),
+        doing: doing.to_owned(),
+    };
+    report.snapshot.threads = vec![
+        thread(None, None, "waits for I/O or a timer (epoll_wait)"),
+        thread(Some(1), Some("test@server"), "runs: it computes or spins"),
+    ];
+    report.snapshot.programs = vec![Program { node: Some(1), id: 1234, name: "nginx".to_owned() }];
+    report.snapshot.deaths = vec![(
+        1,
+        "the program `server/sh` ended with exit status: 3; the last that it wrote:\n  no".to_owned(),
+    )];
+    is_as_recorded("timeout", &report);
+}
+
+#[test]
+fn what_is_not_as_planned_stands_out() {
+    let mut report = network(&["client", "router", "server"], Shape::Line, Family::V4);
+    let hosts = &mut report.snapshot.hosts;
+    hosts[0].links[1].carrier = false;
+    hosts[1].links[1].up = false;
+    hosts[1].forwards_not = vec!["IPv4"];
+    hosts[2].routes.retain(|route| route.gateway.is_none());
+    let mut blackhole = Route { kind: RouteKind::Blackhole, ..hosts[2].routes[0].clone() };
+    blackhole.destination = "10.0.0.1".parse().expect("an address");
+    blackhole.prefix_len = 32;
+    blackhole.link = None;
+    blackhole.source = None;
+    hosts[2].routes.push(blackhole);
+    hosts[2].addresses.pop();
+    hosts[2].addresses.push(Address::new(100, "10.0.0.2".parse().expect("an address"), 24));
+    report.snapshot.gaps = vec!["the threads of the test: no".to_owned()];
+    is_as_recorded("not_as_planned", &report);
+}
+
+#[test]
+fn a_colour_is_on_headings_and_signs_alone() {
+    let mut report = network(&["client", "server"], Shape::Star, Family::V4);
+    report.snapshot.hosts[0].counters = counters("UdpNoPorts 1\n");
+    let text = write(&report, Style { colours: true });
+    assert!(text.contains("\n\x1b[1mNetwork\x1b[0m\n"), "{text}");
+    assert!(text.contains("\n  \x1b[33mclient  1 datagram came"), "{text}");
+}
+
+#[test]
+fn what_is_found_out_late_says_so() {
+    let mut report = network(&["client", "server"], Shape::Star, Family::V4);
+    report.is_late = true;
+    report.snapshot.hosts[0].counters = counters("TcpAttemptFails 1\n");
+    report.snapshot.hosts[1].counters = counters("TcpOutRsts 1\n");
+    let text = write(&report, Style { colours: false });
+    assert!(text.contains("sockets and neighbours are gone"), "{text}");
+    assert!(
+        text.contains("1 connection attempt was refused here") && !text.contains("listens here\n"),
+        "{text}"
+    );
+}
