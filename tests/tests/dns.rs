@@ -154,6 +154,30 @@ async fn a_name_server_can_be_set_later(client: Node, server: Node) -> io::Resul
     Ok(())
 }
 
+/// The C library remembers one resolv.conf for the whole process, and tells by its file whether it has changed.
+#[netns_test(nodes = 4)]
+async fn every_node_asks_its_own_name_server(a: Node, b: Node, left: Node, right: Node) -> io::Result<()> {
+    let servers = [(&left, Server::start(&left)?), (&right, Server::start(&right)?)];
+    for (node, dns) in &servers {
+        dns.add("who.test", node.ip())?;
+    }
+    for turn in 0..20 {
+        let [of_a, of_b] = [servers[turn % 2].0, servers[(turn + 1) % 2].0];
+        // At once, and of one length: only the servers' addresses differ.
+        a.set_nameservers(&[of_a.ip()])?;
+        b.set_nameservers(&[of_b.ip()])?;
+        for (from, wanted) in [(&a, of_a), (&b, of_b), (&a, of_a)] {
+            assert_eq!(
+                from.enter(|| std_lookup("who.test"))?,
+                [wanted.ip()],
+                "{} in turn {turn}",
+                from.name()
+            );
+        }
+    }
+    Ok(())
+}
+
 #[netns_test(nodes = 2, dns = server)]
 async fn records_of_all_types(client: Node, server: Node) -> io::Result<()> {
     let dns = Server::start(&server)?;
