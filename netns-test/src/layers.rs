@@ -1,19 +1,22 @@
 //! Directories that a node has to itself: what it writes there, the host never sees.
 //!
 //! A private directory shows what the host has in it, and takes changes into memory. Where the kernel lets us, it is an overlay;
-//! elsewhere (an ordinary user below Linux 5.11, a directory with mounts below it, an overlay upon two others) it is a
-//! tmpfs in which the host's entries are bound one by one: small files are copied, so that they can be replaced.
+//! elsewhere (an ordinary user below Linux 5.11, an overlay upon two others) it is a tmpfs in which the host's entries are bound
+//! one by one: small files are copied, so that they can be replaced.
 
 use std::collections::BTreeSet;
+use std::ffi::CString;
 use std::fs;
 use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::error::{Doing, Error};
-use crate::mounts;
+use crate::{mounts, sys};
 
 /// Files up to this size are copied rather than bound.
 const SMALL: u64 = 64 * 1024;
@@ -66,12 +69,22 @@ fn cover(directory: &Path, below: &[PathBuf]) -> Result<(), Error> {
     covered.and(left)
 }
 
-/// Puts an overlay over a directory; files that are mounts of their own there are copied into it.
+/// Puts an overlay over a directory. What is mounted below it goes along, since an overlay shows what lies beneath mounts: files
+/// in the directory itself are copied, so that they can be replaced.
 fn overlay(directory: &Path, below: &[PathBuf], workshop: &Path) -> Result<(), Error> {
     let shown = directory.display();
-    if let Some(other) = below.iter().find(|path| path.parent() != Some(directory) || !path.is_file()) {
-        let cause = format!("`{}` is a mount of its own", other.display());
-        return Err(Error::because(format!("put an overlay over `{shown}`"), cause));
+    let (files, others): (Vec<&PathBuf>, Vec<&PathBuf>) =
+        below.iter().partition(|path| path.parent() == Some(directory) && path.is_file());
+    let mut carried: Vec<(&PathBuf, CString, OwnedFd)> = Vec::new();
+    for point in others {
+        // Sorted: a mount comes before those below it, which it takes along.
+        if carried.last().is_some_and(|(above, ..)| point.starts_with(above)) {
+            continue;
+        }
+        let operation = || format!("copy the mount of `{}`", point.display());
+        let path = CString::new(point.as_os_str().as_bytes()).map_err(io::Error::from).doing(operation)?;
+        let mount = sys::mount::copy_of(&path).doing(operation)?;
+        carried.push((point, path, mount));
     }
     let [upper, work] = ["upper", "work"].map(|name| workshop.join(name));
     for new in [&upper, &work] {
@@ -79,7 +92,7 @@ fn overlay(directory: &Path, below: &[PathBuf], workshop: &Path) -> Result<(), E
     }
     let mode = fs::metadata(directory).doing(|| format!("look at `{shown}`"))?.permissions();
     fs::set_permissions(&upper, mode).doing(|| format!("set the mode of a private `{shown}`"))?;
-    for file in below {
+    for file in files {
         copy(file, &upper.join(file.file_name().unwrap_or_default()))
             .doing(|| format!("copy `{}`", file.display()))?;
     }
@@ -87,7 +100,16 @@ fn overlay(directory: &Path, below: &[PathBuf], workshop: &Path) -> Result<(), E
     let options =
         format!("lowerdir={shown},upperdir={},workdir={},userxattr", upper.display(), work.display());
     mount(Some("netns-test"), directory, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
-        .doing(|| format!("put an overlay over `{shown}`"))
+        .doing(|| format!("put an overlay over `{shown}`"))?;
+    for (point, path, mount) in carried {
+        let put_back = sys::mount::attach(mount.as_fd(), &path);
+        if let Err(error) = put_back {
+            // What was covered must not come to light.
+            umount2(directory, MntFlags::MNT_DETACH).doing(|| format!("detach the overlay of `{shown}`"))?;
+            return Err(Error::new(format!("put the mount of `{}` back", point.display()), error));
+        }
+    }
+    Ok(())
 }
 
 /// Builds a copy of a directory in a tmpfs, entry by entry, and puts it in the directory's place.
@@ -140,6 +162,18 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     fs::set_permissions(to, fs::Permissions::from_mode(fs::metadata(from)?.permissions().mode() & 0o777))
 }
 
+/// Makes files of their own out of links in a private directory: what is written to them must not end where they lead.
+pub(crate) fn replace_links(directory: &Path, names: &[&str]) -> Result<(), Error> {
+    names.iter().map(|name| directory.join(name)).filter(|path| path.is_symlink()).try_for_each(|path| {
+        let replace = || {
+            let text = fs::read(&path)?;
+            fs::remove_file(&path)?;
+            fs::write(&path, text)
+        };
+        replace().doing(|| format!("replace the link `{}` by a file", path.display()))
+    })
+}
+
 /// Binds a file or directory of the calling thread's view to a place in it, mount(2).
 pub(crate) fn bind(from: &Path, to: &Path, more: MsFlags) -> io::Result<()> {
     Ok(mount(Some(from), to, None::<&str>, MsFlags::MS_BIND | more, None::<&str>)?)
@@ -160,6 +194,7 @@ fn mount_points() -> Result<Vec<PathBuf>, Error> {
 fn mounts_below(directory: &Path) -> Result<Vec<PathBuf>, Error> {
     let mut points = mount_points()?;
     points.retain(|point| point != directory && point.starts_with(directory));
+    points.sort();
     points.dedup();
     Ok(points)
 }

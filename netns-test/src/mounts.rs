@@ -26,6 +26,9 @@ use crate::error::{Doing, Error};
 /// node covers with a sysfs of its own; on a host that has no sysfs its place, or a directory of procfs.
 const SCRATCH: [&str; 3] = ["/sys/class", "/sys", "/proc/driver"];
 
+/// The files of /etc that are a network's own.
+pub(crate) const FILES_OF_ETC: [&str; 5] = ["hosts", "nsswitch.conf", "resolv.conf", "host.conf", "gai.conf"];
+
 /// Files of /etc without which names do not resolve as they should. Some hosts lack them, small containers above all.
 const RESOLVER: [&str; 3] = ["hosts", "nsswitch.conf", "resolv.conf"];
 

@@ -46,6 +46,30 @@ async fn files_of_the_host_can_be_replaced_in_every_directory(a: Node) -> io::Re
     Ok(())
 }
 
+// Directories of daemons (/run/frr, /run/postgresql), which these write to unasked.
+#[netns_test]
+async fn what_programs_write_to_run_stays_in_the_node(a: Node) -> io::Result<()> {
+    let device = std::os::unix::fs::MetadataExt::dev;
+    let run = fs::metadata("/run")?;
+    for entry in fs::read_dir("/run")? {
+        let directory = entry?.path();
+        let data = fs::symlink_metadata(&directory)?;
+        // A file system of its own stays what it is.
+        if data.is_dir() && device(&data) == device(&run) {
+            let proof = directory.join("netns-test-proof");
+            // An ordinary user may not write everywhere.
+            a.command("touch").arg(&proof).status().await?;
+            assert!(!proof.exists(), "{}", proof.display());
+        }
+    }
+    // What leads out of the network stays covered.
+    let covered = |path: &str| fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+    if covered("/run/dbus") {
+        assert_eq!(says(&a, "ls -A /run/dbus").await?, "");
+    }
+    Ok(())
+}
+
 #[netns_test]
 async fn files_that_are_written_while_programs_run_reach_them(a: Node) -> io::Result<()> {
     let script =

@@ -13,6 +13,7 @@ use nix::mount::{MsFlags, mount};
 use super::Node;
 use crate::error::{Doing, Error};
 use crate::layers::{self, Layers};
+use crate::mounts;
 use crate::namespace::Depth;
 
 /// Where `ip netns` looks for the names of namespaces (ip-netns(8)).
@@ -46,6 +47,10 @@ impl Node {
         let path = path.as_ref();
         self.in_files(&format!("write `{}`", path.display()), |layers| {
             let path = layers.ready(path)?;
+            // A link may lead out of what is private.
+            if path.is_symlink() {
+                fs::remove_file(&path).doing(|| format!("replace the link `{}`", path.display()))?;
+            }
             let write = || fs::write(&path, text.as_ref());
             let written = match write() {
                 // A file of another user's makes room for one of this user's: the directory is private.
@@ -247,6 +252,7 @@ impl Node {
                 layers.make_private(directory)?;
             }
         }
+        layers::replace_links(Path::new("/etc"), &mounts::FILES_OF_ETC)?;
         self.name_namespaces(layers)?;
         // What is mounted from here on shows up in the mounts of the node's programs, too (mount_namespaces(7)).
         mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SHARED, None::<&str>)

@@ -6,9 +6,9 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 
 use nix::libc;
 
-/// A copy of the mount at `path`, attached nowhere, open_tree(2).
+/// A copy of the mount at `path` and of those below it, attached nowhere, open_tree(2).
 pub(crate) fn copy_of(path: &CStr) -> io::Result<OwnedFd> {
-    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC;
+    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | libc::AT_RECURSIVE.cast_unsigned();
     // SAFETY: the path is a C string; a new descriptor that nobody else owns is returned.
     unsafe {
         match libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) {

@@ -4,6 +4,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
@@ -11,7 +12,7 @@ use libc::{CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUTS, MS_BIND, MS_PRIVATE, MS_REC}
 
 use crate::least::{LOWER, lower};
 use crate::netlink::{Interface, LOOPBACK, Requests, Socket};
-use crate::variant::{Held, Variant, Work, at_once, echo, on_own_thread};
+use crate::variant::{Held, PROGRAM, Variant, Work, at_once, echo, on_own_thread};
 use crate::{addresses, identity, sys};
 
 /// The index of each node's one interface.
@@ -56,6 +57,12 @@ impl Variant for Floor {
                 Ok(start.elapsed())
             }
             Work::AtOnce => at_once(|| network(2, |_| Ok(()))),
+            // Outside of every network: what a program itself takes.
+            Work::Program { .. } => {
+                let status = Command::new(PROGRAM).stdin(Stdio::null()).status()?;
+                assert!(status.success());
+                Ok(start.elapsed())
+            }
         }
     }
 }

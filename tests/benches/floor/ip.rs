@@ -34,7 +34,11 @@ impl Variant for Ip {
     }
 
     fn takes_part(&self, work: Work, round: usize) -> bool {
-        !matches!(work, Work::Ready(10..)) || round.is_multiple_of(SELDOM)
+        match work {
+            Work::Ready(10..) => round.is_multiple_of(SELDOM),
+            Work::Program { .. } => false,
+            _ => true,
+        }
     }
 
     fn perform(&self, work: Work) -> io::Result<Duration> {
@@ -63,6 +67,7 @@ impl Variant for Ip {
                     Ok(start.elapsed())
                 }
                 Work::AtOnce => at_once(|| network(2).map(|_| Instant::now())),
+                Work::Program { .. } => Err(io::ErrorKind::Unsupported.into()),
             }
         })
     }

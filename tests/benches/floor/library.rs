@@ -9,13 +9,14 @@ use netns_test::__private::{self, Arguments, Family, Runtime, Shape, ShouldPanic
 use netns_test::{Error, Node};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::variant::{Variant, Work, at_once};
+use crate::variant::{PROGRAM, Variant, Work, at_once};
 
 /// Registered as the expansion does it, so that the process is prepared before `main` like that of a test.
 static ECHO: TestCase = case(&["client", "server"]);
 __private::register!(ECHO);
 
 static ISOLATED: TestCase = case(&[]);
+static ONE: TestCase = case(&["node-0"]);
 static PAIR: TestCase = case(&["node-0", "node-1"]);
 
 /// The library as a variant.
@@ -41,6 +42,7 @@ impl Variant for Library {
             Work::Ready(..=2) | Work::AtOnce => &PAIR,
             Work::Ready(nodes) => star(nodes),
             Work::Echo => &ECHO,
+            Work::Program { .. } => &ONE,
         };
         let start = Instant::now();
         match work {
@@ -54,6 +56,7 @@ impl Variant for Library {
                 Ok(start.elapsed())
             }
             Work::AtOnce => at_once(|| ready(case)),
+            Work::Program { first } => program(case, first),
         }
     }
 }
@@ -91,6 +94,24 @@ fn ready(case: &'static TestCase) -> io::Result<Instant> {
         })
     });
     starts.recv().map_err(io::Error::other)
+}
+
+/// Runs a program in a node, and tells how long it took from the call to its return.
+fn program(case: &'static TestCase, is_first: bool) -> io::Result<Duration> {
+    let (tell, told) = mpsc::channel();
+    __private::run_async(case, move |arguments| {
+        let node: Node = __private::argument(arguments, "node-0")?;
+        Ok(async move {
+            if !is_first {
+                assert!(node.command(PROGRAM).status().await?.success());
+            }
+            let start = Instant::now();
+            assert!(node.command(PROGRAM).status().await?.success());
+            let _received = tell.send(start.elapsed());
+            io::Result::Ok(())
+        })
+    });
+    told.recv().map_err(io::Error::other)
 }
 
 /// The test that the README begins with: by name, through Tokio.

@@ -4,6 +4,8 @@
 //! `floor` (all that netns-test does, by bare system calls), `ip` (the same topology by `ip` commands, where that program
 //! is) and `netns-test`. It prints the median, the 90th and the 99th percentile, and the ratio of medians to the floor.
 //!
+//! The rows on programs have one of these as their floor: the same program, started outside of any network by the standard library.
+//!
 //! - `-- --load` measures two nodes once more while two other processes make and destroy namespaces at full speed.
 //! - `-- --quick`, and a run without `--bench` (as `cargo test --benches` does it): two rounds, to prove that it runs.
 //! - `-- TEXT` measures the rows whose names contain the text.

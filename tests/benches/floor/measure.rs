@@ -28,13 +28,15 @@ pub(crate) struct Row {
     pub(crate) under_load: bool,
 }
 
-pub(crate) const ROWS: [Row; 6] = [
+pub(crate) const ROWS: [Row; 8] = [
     Row { name: "isolated test", work: Work::Isolated, share: 1, under_load: false },
     Row { name: "two nodes ready", work: Work::Ready(2), share: 1, under_load: true },
     Row { name: "TCP echo test", work: Work::Echo, share: 1, under_load: true },
     Row { name: "10 nodes ready", work: Work::Ready(10), share: 2, under_load: false },
     Row { name: "100 nodes ready", work: Work::Ready(100), share: 10, under_load: false },
     Row { name: "8 networks at once", work: Work::AtOnce, share: 2, under_load: false },
+    Row { name: "first program", work: Work::Program { first: true }, share: 1, under_load: false },
+    Row { name: "next program", work: Work::Program { first: false }, share: 1, under_load: false },
 ];
 
 impl Row {

@@ -12,6 +12,9 @@ use crate::{addresses, sys};
 /// How many two-node networks are made at once in that row.
 pub(crate) const AT_ONCE: u16 = 8;
 
+/// The program of the rows on programs: it does nothing, successfully.
+pub(crate) const PROGRAM: &str = "true";
+
 /// One piece of work.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Work {
@@ -23,6 +26,8 @@ pub(crate) enum Work {
     Echo,
     /// [`AT_ONCE`] networks of two nodes, one thread each, from the first call to the moment at which the last is ready.
     AtOnce,
+    /// A program in a node, from its start to its end: the first of its test, or the second.
+    Program { first: bool },
 }
 
 impl Work {
@@ -34,6 +39,7 @@ impl Work {
             Self::Ready(nodes) => usize::from(nodes) + 2,
             Self::Echo => 3,
             Self::AtOnce => 3 * usize::from(AT_ONCE),
+            Self::Program { .. } => 2,
         }
     }
 }
