@@ -164,7 +164,7 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
 
 /// Makes files of their own out of links in a private directory: what is written to them must not end where they lead.
 pub(crate) fn replace_links(directory: &Path, names: &[&str]) -> Result<(), Error> {
-    names.iter().map(|name| directory.join(name)).filter(|path| path.is_symlink()).try_for_each(|path| {
+    names.iter().map(|name| directory.join(name)).filter(|path| path.is_symlink() && path.exists()).try_for_each(|path| {
         let replace = || {
             let text = fs::read(&path)?;
             fs::remove_file(&path)?;
