@@ -54,6 +54,8 @@ pub(crate) fn start() -> io::Result<()> {
     let master = getpid();
     let watched = fork::pidfd(master)?;
     let (here, there) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+    // Where the process came without standard streams, the numbers of these are free, and what it prints would arrive here.
+    let here = here.try_clone()?;
     let slots = table.slots;
     let process =
         fork::fork(CloneFlags::empty(), Death::Silent, move || match serve(watched, there, slots) {
