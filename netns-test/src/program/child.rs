@@ -111,7 +111,11 @@ impl Running {
             .name(running.name.clone())
             .spawn(move || {
                 if let Err(error) = watched.follow(&mut child.0, &ended, pipes) {
-                    watched.update(|state| state.broken = Some(error.to_string()));
+                    watched.update(|state| {
+                        state.broken = Some(error.to_string());
+                        // The leash reaps it now: its number is not to be used any more.
+                        state.is_reaped = true;
+                    });
                 }
             })
             .doing(|| format!("start the thread that watches `{}`", running.name))?;
