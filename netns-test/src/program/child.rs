@@ -82,6 +82,8 @@ struct Stream {
     bytes: Vec<u8>,
     /// How many of them have been cut into lines.
     cut: usize,
+    /// How many of them have been searched for the end of a line: what a program writes without any is looked at once.
+    searched: usize,
     is_open: bool,
 }
 
@@ -227,10 +229,13 @@ impl Stream {
     /// The lines that are complete now, or all there is at the end.
     fn cut_lines(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
-        while let Some(length) = self.bytes[self.cut..].iter().position(|&byte| byte == b'\n') {
-            lines.push(text(&self.bytes[self.cut..self.cut + length]));
-            self.cut += length + 1;
+        while let Some(length) = self.bytes[self.searched..].iter().position(|&byte| byte == b'\n') {
+            let end = self.searched + length;
+            lines.push(text(&self.bytes[self.cut..end]));
+            self.cut = end + 1;
+            self.searched = self.cut;
         }
+        self.searched = self.bytes.len();
         if !self.is_open && self.cut < self.bytes.len() {
             lines.push(text(&self.bytes[self.cut..]));
             self.cut = self.bytes.len();
