@@ -50,7 +50,7 @@ impl Layers {
 fn cover(directory: &Path, below: &[PathBuf]) -> Result<(), Error> {
     let shown = directory.display();
     // The layer is built there before it is put in place.
-    let workshop = Path::new(mounts::base()?.scratch_path());
+    let workshop = Path::new(mounts::base()?.workshop());
     mount(
         Some("netns-test"),
         workshop,

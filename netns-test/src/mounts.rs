@@ -176,9 +176,11 @@ impl Base {
         fs::File::from(file).write_all(text.as_bytes())
     }
 
-    /// A directory that nothing in a node needs, and that every node has: something can be built there for a moment.
-    pub(crate) fn scratch_path(&self) -> &'static str {
-        self.scratch_path
+    /// A directory of every node's where something can be built for a moment, while threads and programs of the node look
+    /// around: they would miss /sys/class.
+    pub(crate) fn workshop(&self) -> &'static str {
+        let [.., quiet] = SCRATCH;
+        if Path::new(quiet).is_dir() { quiet } else { self.scratch_path }
     }
 
     /// Moves the calling thread into the base; its working directory becomes the root directory.

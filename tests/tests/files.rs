@@ -170,6 +170,27 @@ fn nothing_reaches_the_host() {
     assert_eq!(after.0, before.0);
 }
 
+#[netns_test]
+fn the_interfaces_are_there_while_directories_become_private(a: Node) -> io::Result<()> {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let stop = std::sync::Arc::new(AtomicBool::new(false));
+    let stopped = std::sync::Arc::clone(&stop);
+    let looks = a.spawn_thread("looks", move || {
+        std::iter::repeat_with(|| fs::metadata("/sys/class/net/lo").is_ok())
+            .take_while(|_| !stopped.load(Ordering::Relaxed))
+            .filter(|is_there| !is_there)
+            .count()
+    });
+    for directory in
+        ["/etc", "/opt", "/srv", "/home", "/media", "/var/lib", "/var/tmp", "/usr/share", "/usr/lib"]
+    {
+        a.write(format!("{directory}/netns-test-proof"), "x")?;
+    }
+    stop.store(true, Ordering::Relaxed);
+    assert_eq!(looks.join().expect("it counts"), 0);
+    Ok(())
+}
+
 // What is kept.
 
 #[netns_test]
