@@ -112,7 +112,9 @@ impl Base {
         mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
             .doing(|| "make the mounts of the new mount namespace private")?;
         let mountinfo = "/proc/thread-self/mountinfo";
-        let sys = Sys::of(&fs::read_to_string(mountinfo).doing(|| format!("read `{mountinfo}`"))?);
+        let text = fs::read(mountinfo).doing(|| format!("read `{mountinfo}`"))?;
+        // Somewhere else there may be a mount point whose name is no UTF-8.
+        let sys = Sys::of(&String::from_utf8_lossy(&text));
         let scratch_path = SCRATCH.into_iter().find(|path| Path::new(path).is_dir()).unwrap_or(SCRATCH[0]);
         mount_tmpfs(scratch_path)?;
         let base = Self {
