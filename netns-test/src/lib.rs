@@ -71,6 +71,7 @@
 //! | `NETNS_TEST_UNSUPPORTED=skip` | where tests cannot run, they are skipped, and say so on stderr; libtest counts them as ok |
 //! | `NETNS_TEST_USERNS=0` | no user namespace for the process: netns tests then need root |
 //! | `NETNS_TEST_SWITCH` | `macvlan` or `bridge`: what switches are made of |
+//! | `NETNS_TEST_DIR` | where the files of failed tests go, in place of `target/netns-test` |
 #![deny(unsafe_code)]
 
 #[doc(hidden)]
