@@ -3,13 +3,19 @@
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::{env, fs};
 
 use crate::error::{Doing, Error};
 
 /// What marks cargo's target directory (<https://bford.info/cachedir/>).
 const TAG: &str = "CACHEDIR.TAG";
+
+/// The variable that names another root for the files of failed tests.
+const ROOT: &str = "NETNS_TEST_DIR";
+
+/// Whether this process may remove the root: it is below cargo's directory, or was not there when the first test wanted it.
+static ROOT_IS_OURS: OnceLock<bool> = OnceLock::new();
 
 /// The directory of one run of a test, made when a file is first wanted in it.
 #[derive(Debug, Default)]
@@ -38,13 +44,16 @@ impl Artifacts {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Removes the files of a test that passed, and the directories that are empty without them.
+    /// Removes the files of a test that passed, and the directories that are empty without them; but not a root
+    /// that was there before, which may be a mount point, or somebody else's.
     pub(crate) fn discard(&self) -> Result<(), Error> {
         let Some(attempt) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             return Ok(());
         };
         fs::remove_dir_all(&attempt).doing(|| format!("remove `{}`", attempt.display()))?;
-        for directory in attempt.ancestors().skip(1).take(3) {
+        // The test's, the binary's, and the root of all.
+        let ours = if ROOT_IS_OURS.get() == Some(&false) { 2 } else { 3 };
+        for directory in attempt.ancestors().skip(1).take(ours) {
             match fs::remove_dir(directory) {
                 Ok(()) => {}
                 // Other attempts, tests or binaries have theirs there, or have just removed it, too.
@@ -60,8 +69,12 @@ impl Artifacts {
 fn make(test: &str) -> Result<PathBuf, Error> {
     let operation = || format!("make a directory for the files of `{test}`");
     let binary = env::current_exe().doing(operation)?;
-    let root = match env::var_os("NETNS_TEST_DIR") {
-        Some(directory) => PathBuf::from(directory),
+    let root = match env::var_os(ROOT) {
+        Some(directory) => {
+            let directory = PathBuf::from(directory);
+            ROOT_IS_OURS.get_or_init(|| !directory.exists());
+            directory
+        }
         None => target(&binary)
             .ok_or_else(|| {
                 Error::because(

@@ -20,7 +20,7 @@ use crate::namespace::prepare_thread;
 use crate::network::{Net, Network};
 use crate::panics::{Caught, Record};
 use crate::teardown::{Leftover, tear_down};
-use crate::{bootstrap, gate, panics, plan, probe, provision, registry, report, sys, worker};
+use crate::{bootstrap, gate, janitor, panics, plan, probe, provision, registry, report, sys, worker};
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -136,6 +136,9 @@ fn live(test: &'static TestCase, body: Body) -> Verdict {
             (None, Ending::Failed(Error::new("start the thread of the test", error)), Ok(Vec::new()))
         }
     };
+    if !matches!(&leftovers, Ok(threads) if threads.is_empty()) {
+        janitor::stay();
+    }
     let how = how(test, &ending);
     let mut verdict = verdict(test, net.as_deref(), ending, leftovers);
     if panics::ensure_hook() {

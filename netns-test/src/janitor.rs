@@ -10,7 +10,7 @@ use std::ffi::CStr;
 use std::io;
 use std::num::NonZero;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use nix::errno::Errno;
@@ -54,6 +54,8 @@ pub(crate) fn start() -> io::Result<()> {
     let master = getpid();
     let watched = fork::pidfd(master)?;
     let (here, there) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+    // Where the process came without standard streams, the numbers of these are free, and what it prints would arrive here.
+    let here = here.try_clone()?;
     let slots = table.slots;
     let process =
         fork::fork(CloneFlags::empty(), Death::Silent, move || match serve(watched, there, slots) {
@@ -69,7 +71,8 @@ pub(crate) fn start() -> io::Result<()> {
 /// With the test process at its regular end there is nothing to clean up, and a janitor that nobody waits for would stay a
 /// zombie where the first process of a container reaps nobody.
 extern "C" fn dismiss() {
-    if let Some(janitor) = own()
+    if !IS_NEEDED.load(Ordering::Acquire)
+        && let Some(janitor) = own()
         && kill(janitor.process, Signal::SIGKILL).is_ok()
     {
         // Reaped by somebody who waits for every child: then it is gone, too.
@@ -77,7 +80,15 @@ extern "C" fn dismiss() {
     }
 }
 
-/// The inode numbers of the namespaces of running tests, in memory that the janitor sees.
+/// Whether a test has left something behind that may start processes to the very end.
+static IS_NEEDED: AtomicBool = AtomicBool::new(false);
+
+/// Says that threads of a test go on after it: then there may be processes to end also after a regular end.
+pub(crate) fn stay() {
+    IS_NEEDED.store(true, Ordering::Release);
+}
+
+/// The inode numbers of the namespaces of tests, in memory that the janitor sees.
 struct Table {
     /// The first number is how many of the others were ever used.
     slots: &'static [AtomicU64],
@@ -125,7 +136,7 @@ impl Table {
     }
 }
 
-/// Says that a namespace is a running test's: what is in it when the test process ends is killed.
+/// Says that a namespace is a test's: what is in it when the test process ends is killed.
 pub(crate) fn watch(inode: u64) -> Result<(), Error> {
     match own() {
         Some(janitor) => janitor.table.add(inode).doing(|| "note a namespace of a test"),
@@ -133,7 +144,7 @@ pub(crate) fn watch(inode: u64) -> Result<(), Error> {
     }
 }
 
-/// Says that a namespace is empty.
+/// Says that a namespace is about to be released: its number may be another one's then.
 pub(crate) fn forget(inode: u64) {
     if let Some(janitor) = own() {
         janitor.table.remove(inode);

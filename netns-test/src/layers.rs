@@ -5,11 +5,11 @@
 //! one by one: small files are copied, so that they can be replaced.
 
 use std::collections::BTreeSet;
-use std::ffi::CString;
+use std::ffi::{CString, OsString};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -53,7 +53,7 @@ impl Layers {
 fn cover(directory: &Path, below: &[PathBuf]) -> Result<(), Error> {
     let shown = directory.display();
     // The layer is built there before it is put in place.
-    let workshop = Path::new(mounts::base()?.scratch_path());
+    let workshop = Path::new(mounts::base()?.workshop());
     mount(
         Some("netns-test"),
         workshop,
@@ -164,14 +164,18 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
 
 /// Makes files of their own out of links in a private directory: what is written to them must not end where they lead.
 pub(crate) fn replace_links(directory: &Path, names: &[&str]) -> Result<(), Error> {
-    names.iter().map(|name| directory.join(name)).filter(|path| path.is_symlink() && path.exists()).try_for_each(|path| {
-        let replace = || {
-            let text = fs::read(&path)?;
-            fs::remove_file(&path)?;
-            fs::write(&path, text)
-        };
-        replace().doing(|| format!("replace the link `{}` by a file", path.display()))
-    })
+    names
+        .iter()
+        .map(|name| directory.join(name))
+        .filter(|path| path.is_symlink() && path.exists())
+        .try_for_each(|path| {
+            let replace = || {
+                let text = fs::read(&path)?;
+                fs::remove_file(&path)?;
+                fs::write(&path, text)
+            };
+            replace().doing(|| format!("replace the link `{}` by a file", path.display()))
+        })
 }
 
 /// Binds a file or directory of the calling thread's view to a place in it, mount(2).
@@ -182,12 +186,12 @@ pub(crate) fn bind(from: &Path, to: &Path, more: MsFlags) -> io::Result<()> {
 /// Where the calling thread's mount namespace has mounts, in the order in which they were made.
 fn mount_points() -> Result<Vec<PathBuf>, Error> {
     let path = "/proc/thread-self/mountinfo";
-    let text = fs::read_to_string(path).doing(|| format!("read {path}"))?;
+    let text = fs::read(path).doing(|| format!("read {path}"))?;
     // proc_pid_mountinfo(5): the fifth field, with white space and backslashes in octal.
     Ok(text
-        .lines()
-        .filter_map(|line| line.split(' ').nth(4))
-        .map(|field| PathBuf::from(unescape(field)))
+        .split(|&byte| byte == b'\n')
+        .filter_map(|line| line.split(|&byte| byte == b' ').nth(4))
+        .map(|field| PathBuf::from(OsString::from_vec(unescape(field))))
         .collect())
 }
 
@@ -199,12 +203,18 @@ fn mounts_below(directory: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(points)
 }
 
-fn unescape(field: &str) -> String {
-    let mut text = field.to_owned();
-    for (escaped, plain) in [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")] {
-        text = text.replace(escaped, plain);
+/// A name as it is: not every one is UTF-8.
+fn unescape(field: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&first, after)) = rest.split_first() {
+        let octal =
+            after.get(..3).filter(|_| first == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
+        let byte = octal.and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        plain.push(byte.unwrap_or(first));
+        rest = if byte.is_some() { &after[3..] } else { after };
     }
-    text
+    plain
 }
 
 #[cfg(test)]
@@ -213,6 +223,7 @@ mod tests {
 
     #[test]
     fn mount_points_are_unescaped() {
-        assert_eq!(unescape("/mnt/a\\040b\\134c"), "/mnt/a b\\c");
+        assert_eq!(unescape(b"/mnt/a\\040b\\134c"), b"/mnt/a b\\c");
+        assert_eq!(unescape(b"/mnt/\xe9\\134040\\0"), b"/mnt/\xe9\\040\\0");
     }
 }

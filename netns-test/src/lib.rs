@@ -84,6 +84,7 @@
 //! | `NETNS_TEST_REPORT` | `always` or `never`: of which tests the network is shown; by default of those that fail |
 //! | `NO_COLOR` | if set, the report has no colours; otherwise it has on a terminal, with `--nocapture` |
 //! | `NETNS_TEST_SWITCH` | `macvlan` or `bridge`: what switches are made of |
+//! | `NETNS_TEST_DIR` | where the files of failed tests go, in place of `target/netns-test` |
 #![deny(unsafe_code)]
 
 #[doc(hidden)]

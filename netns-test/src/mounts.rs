@@ -115,7 +115,9 @@ impl Base {
         mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
             .doing(|| "make the mounts of the new mount namespace private")?;
         let mountinfo = "/proc/thread-self/mountinfo";
-        let sys = Sys::of(&fs::read_to_string(mountinfo).doing(|| format!("read `{mountinfo}`"))?);
+        let text = fs::read(mountinfo).doing(|| format!("read `{mountinfo}`"))?;
+        // Somewhere else there may be a mount point whose name is no UTF-8.
+        let sys = Sys::of(&String::from_utf8_lossy(&text));
         let scratch_path = SCRATCH.into_iter().find(|path| Path::new(path).is_dir()).unwrap_or(SCRATCH[0]);
         mount_tmpfs(scratch_path)?;
         let base = Self {
@@ -179,9 +181,11 @@ impl Base {
         fs::File::from(file).write_all(text.as_bytes())
     }
 
-    /// A directory that nothing in a node needs, and that every node has: something can be built there for a moment.
-    pub(crate) fn scratch_path(&self) -> &'static str {
-        self.scratch_path
+    /// A directory of every node's where something can be built for a moment, while threads and programs of the node look
+    /// around: they would miss /sys/class.
+    pub(crate) fn workshop(&self) -> &'static str {
+        let [.., quiet] = SCRATCH;
+        if Path::new(quiet).is_dir() { quiet } else { self.scratch_path }
     }
 
     /// Moves the calling thread into the base; its working directory becomes the root directory.

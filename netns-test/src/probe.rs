@@ -164,6 +164,11 @@ fn cause(step: Step, errno: Errno, machine: &Machine) -> (String, String) {
             "the process has no file descriptor left".to_owned(),
             "raise the limit: `ulimit -n 4096`".to_owned(),
         ),
+        // clone(2): RLIMIT_NPROC, or the pids controller of a control group.
+        (_, Errno::EAGAIN) => (
+            "the user, or the container, may start no more processes and threads".to_owned(),
+            "raise the limit: `ulimit -u`, or a container's `--pids-limit`".to_owned(),
+        ),
         _ => (
             format!("the system refuses user namespaces: {}", errno.desc()),
             format!("look for a security module or container setting that forbids unshare(2), {root}"),
@@ -207,6 +212,13 @@ fn advise(errno: Errno, operation: &str, limits: impl FnOnce() -> Limits) -> Opt
         Errno::EMFILE | Errno::ENFILE => Some(
             "the process has no file descriptor left; a small test needs about 20\n\
              to mend it: `ulimit -n 4096`, or fewer tests at once (`--test-threads`)"
+                .to_owned(),
+        ),
+        // pthread_create(3): RLIMIT_NPROC, or the pids controller of a control group.
+        Errno::EAGAIN if operation.starts_with("start ") => Some(
+            "the user, or the container, may start no more processes and threads\n\
+             to mend it: raise the limit (`ulimit -u`, or a container's `--pids-limit`), or run fewer tests at once \
+             (`--test-threads`)"
                 .to_owned(),
         ),
         Errno::EROFS | Errno::EACCES if operation.starts_with("set `net/") => Some(
@@ -262,6 +274,7 @@ mod tests {
             told(Step::Unshare, Errno::EINVAL, Machine { threads: Some(2), ..other() }),
             told(Step::Unshare, Errno::EPERM, other()),
             told(Step::Trial, Errno::EMFILE, other()),
+            told(Step::Janitor, Errno::EAGAIN, other()),
             told(Step::Map, Errno::EPERM, Machine { root: true, ..other() }),
         ];
         for (index, text) in texts.iter().enumerate() {
@@ -312,6 +325,7 @@ mod tests {
             (Errno::EOPNOTSUPP, "create veth `a/eth0` – `b/eth0`", "modprobe veth"),
             (Errno::EOPNOTSUPP, "create bridge `switch/bridge`", "modprobe bridge"),
             (Errno::EMFILE, "open a netlink socket", "ulimit -n"),
+            (Errno::EAGAIN, "start the thread of the test", "ulimit -u"),
             (Errno::EROFS, "set `net/ipv4/ip_forward` to 1", "mount -o remount,rw /proc/sys"),
             (Errno::EPERM, "mount a sysfs of its own on `/sys`", "systempaths=unconfined"),
             (Errno::EACCES, "make the mounts of the new mount namespace private", "--privileged"),

@@ -6,6 +6,7 @@ use std::{fs, io, thread};
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
 use crate::error::{Doing, Error};
@@ -27,9 +28,9 @@ impl Ticks {
     pub(crate) fn now() -> io::Result<Self> {
         // sysconf(3) knows this one on every Linux.
         let per_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)?.unwrap_or(100);
-        let uptime = fs::read_to_string("/proc/uptime")?;
-        let seconds: f64 = uptime.split(' ').next().and_then(|text| text.parse().ok()).unwrap_or(f64::MAX);
-        Ok(Self((seconds * per_second as f64) as u64))
+        // The clock of the start times. /proc/uptime may be a container's own (LXCFS), which they are not.
+        let since_boot = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME)?);
+        Ok(Self((since_boot.as_secs_f64() * per_second as f64) as u64))
     }
 }
 
@@ -119,5 +120,20 @@ fn end(process: Pid) -> nix::Result<()> {
         // Somebody else's child, or reaped by the one who started it.
         Ok(_) | Err(nix::Error::ECHILD) => Ok(()),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Ticks, birth};
+
+    #[test]
+    fn the_clock_is_that_of_the_start_times() {
+        let before = Ticks::now().expect("the kernel has it");
+        let mut child = std::process::Command::new("sleep").arg("100").spawn().expect("it starts");
+        let (_, started) = birth(child.id().cast_signed()).expect("it lives");
+        let after = Ticks::now().expect("the kernel has it");
+        child.kill().and_then(|()| child.wait()).expect("it ends");
+        assert!(before <= started && started <= after, "{before:?}, {started:?}, {after:?}");
     }
 }

@@ -194,6 +194,27 @@ fn nothing_reaches_the_host() {
     assert_eq!(after.0, before.0);
 }
 
+#[netns_test]
+fn the_interfaces_are_there_while_directories_become_private(a: Node) -> io::Result<()> {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let stop = std::sync::Arc::new(AtomicBool::new(false));
+    let stopped = std::sync::Arc::clone(&stop);
+    let looks = a.spawn_thread("looks", move || {
+        std::iter::repeat_with(|| fs::metadata("/sys/class/net/lo").is_ok())
+            .take_while(|_| !stopped.load(Ordering::Relaxed))
+            .filter(|is_there| !is_there)
+            .count()
+    });
+    for directory in
+        ["/etc", "/opt", "/srv", "/home", "/media", "/var/lib", "/var/tmp", "/usr/share", "/usr/lib"]
+    {
+        a.write(format!("{directory}/netns-test-proof"), "x")?;
+    }
+    stop.store(true, Ordering::Relaxed);
+    assert_eq!(looks.join().expect("it counts"), 0);
+    Ok(())
+}
+
 // What is kept.
 
 #[netns_test]
@@ -224,5 +245,10 @@ fn artifacts_are_kept_when_the_test_fails_and_only_then() {
         outcome.failed_with(&["the test fails", &format!("files of the test are in {}", kept.display())]);
         assert_eq!(fs::read_to_string(kept.join("a/server.log")).expect("kept"), "started\n");
     }
-    fs::remove_dir_all(directory).expect("ours");
+    fs::remove_dir_all(&directory).expect("ours");
+    // A directory that was there before is the user's: it may be a mount point, and stays.
+    fs::create_dir(&directory).expect("ours");
+    run().run().passed();
+    assert!(directory.read_dir().expect("it is there").next().is_none());
+    fs::remove_dir(directory).expect("ours");
 }

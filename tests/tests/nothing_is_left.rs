@@ -254,6 +254,44 @@ fn processes_that_a_tests_code_started_die_with_the_test() {
     }
 }
 
+/// The process that a thread started when its test had ended.
+static LATE: OnceLock<u32> = OnceLock::new();
+
+#[netns_test]
+#[ignore = "run by its proof"]
+fn has_a_thread_that_starts_a_process_late(a: Node) {
+    let node = a.clone();
+    a.spawn_thread("late", move || {
+        while node.links().is_ok() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        let child = Command::new("sleep").arg("1000").stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        LATE.get_or_init(|| child.expect("it starts").id());
+        loop {
+            std::thread::park();
+        }
+    });
+}
+
+#[test]
+#[ignore = "run by its proof"]
+fn lets_a_thread_start_a_process_late() {
+    eventually("a process of an ended test", || LATE.get().is_some());
+    println!("process {}", LATE.get().expect("it was started"));
+}
+
+#[test]
+fn processes_that_a_thread_starts_after_its_test_die_with_the_test_process() {
+    let names = ["has_a_thread_that_starts_a_process_late", "lets_a_thread_start_a_process_late"];
+    let outcome =
+        Rerun::with(&["--ignored", "--test-threads=1", "--show-output"]).arg(names[0]).arg(names[1]).run();
+    assert!(outcome.status.success(), "{outcome}");
+    let process =
+        outcome.stdout.lines().find_map(|line| line.strip_prefix("process ")).expect("it is printed");
+    let command = || fs::read_to_string(format!("/proc/{process}/cmdline")).unwrap_or_default();
+    eventually("the end of the late process", || !command().contains("sleep"));
+}
+
 /// What an ended test leaves to look at: its node, and the node's namespace.
 static ENDED: OnceLock<(Node, u64)> = OnceLock::new();
 

@@ -96,6 +96,24 @@ fn a_host_without_run_is_enough() {
     }
 }
 
+#[netns_test]
+#[ignore = "run by its proof"]
+async fn has_files_and_programs(server: Node) -> std::io::Result<()> {
+    server.write("/etc/netns-test-proof", "x")?;
+    assert!(server.command("cat").arg("/etc/netns-test-proof").status().await?.success());
+    Ok(())
+}
+
+#[test]
+fn a_mount_whose_name_is_not_utf_8_is_no_obstacle() {
+    // In a shell, so that no name of this crate's has to be it.
+    let mounts = r#"mount -t tmpfs none /mnt; name=/mnt/$(printf "caf\\351"); mkdir "$name"; mount -t tmpfs none "$name""#;
+    for privileged in [true, false] {
+        let script = after(mounts, privileged);
+        rerun("has_files_and_programs").in_shell(&script).as_ordinary_user().run().passed();
+    }
+}
+
 #[test]
 fn a_host_without_sysfs_is_enough() {
     for privileged in [true, false] {

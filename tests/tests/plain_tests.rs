@@ -49,6 +49,27 @@ fn is_ordinary_user() -> bool {
 }
 
 #[test]
+#[ignore = "a part of `a_process_without_standard_streams_gets_none_of_this_crates`"]
+fn looks_at_its_standard_streams() {
+    for number in 0..2 {
+        assert_eq!(
+            fs::read_link(format!("/proc/self/fd/{number}")).expect("it is open"),
+            PathBuf::from("/dev/null")
+        );
+    }
+}
+
+#[test]
+fn a_process_without_standard_streams_gets_none_of_this_crates() {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "exec \"$@\" <&- >&-", "sh"]).arg(env::current_exe().expect("the test binary"));
+    let output =
+        shell.args(["--exact", "looks_at_its_standard_streams", "--nocapture", "--ignored"]).output();
+    let output = output.expect("it starts");
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
 #[ignore = "a part of `a_plain_test_has_the_namespaces_of_its_caller`"]
 fn prints_where_it_is() {
     let directory = env::current_dir().expect("a working directory");

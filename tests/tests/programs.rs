@@ -63,6 +63,32 @@ async fn output_is_captured_line_by_line(a: Node) -> io::Result<()> {
 }
 
 #[netns_test]
+async fn output_without_lines_is_captured_as_fast_as_any(a: Node) -> io::Result<()> {
+    // Searching all of it again with each part would take minutes.
+    let output = a.command("head").args(["-c", "20000000", "/dev/zero"]).output().await?;
+    assert_eq!(output.stdout.len(), 20_000_000);
+    Ok(())
+}
+
+#[netns_test]
+async fn of_two_inputs_the_last_one_counts(a: Node) -> io::Result<()> {
+    let mut cat = a.command("cat");
+    assert_eq!(cat.stdin(Stdio::null()).input("text").output().await?.stdout, b"text");
+    assert_eq!(cat.stdin(Stdio::null()).output().await?.stdout, b"");
+    // A program that does not read its input leaves no thread that writes it.
+    a.command("true").stdin(Stdio::null()).input(vec![0; 1 << 20]).output().await?;
+    let names = || fs::read_dir("/proc/self/task").expect("it is there").flatten();
+    a.wait_until("the end of the threads that write input", |_a| {
+        let is_input = |task: fs::DirEntry| {
+            fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name == "input\n")
+        };
+        Ok(!names().any(is_input))
+    })
+    .await?;
+    Ok(())
+}
+
+#[netns_test]
 async fn input_environment_and_directory_are_as_given(a: Node) -> io::Result<()> {
     let large = vec![b'x'; 1 << 20];
     let output = a.command("wc").arg("-c").input(large).output().await?;

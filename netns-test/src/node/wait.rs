@@ -16,7 +16,8 @@ impl Node {
     /// Waits until something in the node listens on a TCP port, on any of its addresses. No connection is made.
     ///
     /// # Errors
-    /// The test's timeout is about to pass; the error lists the sockets that were there instead. The kernel's own.
+    /// The test's timeout is about to pass; the error lists the sockets that were there instead. A program of the node has ended
+    /// without success, and the test has not been told yet ([`Child::wait`](crate::Child::wait)): the error says how. The kernel's own.
     ///
     /// ```
     /// # use netns_test::{netns_test, Node};
@@ -61,7 +62,8 @@ impl Node {
     /// `what` says in the error what was waited for, as in "a default route".
     ///
     /// # Errors
-    /// The test's timeout is about to pass; the error says what was there instead. An error of the condition itself.
+    /// The test's timeout is about to pass; the error says what was there instead. A program of the node has failed, as for
+    /// [`wait_listening`](Node::wait_listening). An error of the condition itself.
     ///
     /// ```
     /// # use netns_test::{netns_test, Node};

@@ -82,6 +82,8 @@ struct Stream {
     bytes: Vec<u8>,
     /// How many of them have been cut into lines.
     cut: usize,
+    /// How many of them have been searched for the end of a line: what a program writes without any is looked at once.
+    searched: usize,
     is_open: bool,
 }
 
@@ -111,7 +113,11 @@ impl Running {
             .name(running.name.clone())
             .spawn(move || {
                 if let Err(error) = watched.follow(&mut child.0, &ended, pipes) {
-                    watched.update(|state| state.broken = Some(error.to_string()));
+                    watched.update(|state| {
+                        state.broken = Some(error.to_string());
+                        // The leash reaps it now: its number is not to be used any more.
+                        state.is_reaped = true;
+                    });
                 }
             })
             .doing(|| format!("start the thread that watches `{}`", running.name))?;
@@ -223,10 +229,13 @@ impl Stream {
     /// The lines that are complete now, or all there is at the end.
     fn cut_lines(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
-        while let Some(length) = self.bytes[self.cut..].iter().position(|&byte| byte == b'\n') {
-            lines.push(text(&self.bytes[self.cut..self.cut + length]));
-            self.cut += length + 1;
+        while let Some(length) = self.bytes[self.searched..].iter().position(|&byte| byte == b'\n') {
+            let end = self.searched + length;
+            lines.push(text(&self.bytes[self.cut..end]));
+            self.cut = end + 1;
+            self.searched = self.cut;
         }
+        self.searched = self.bytes.len();
         if !self.is_open && self.cut < self.bytes.len() {
             lines.push(text(&self.bytes[self.cut..]));
             self.cut = self.bytes.len();

@@ -143,10 +143,12 @@ impl Command {
         self.with(|inner| {
             inner.command.stdin(source);
             inner.given[0] = true;
+            inner.input = None;
         })
     }
 
-    /// Gives it these bytes as its standard input, and then the end.
+    /// Gives it these bytes as its standard input, and then the end. The last word counts, this one or
+    /// [`stdin`](Command::stdin)'s.
     ///
     /// ```
     /// # use netns_test::{netns_test, Node};
@@ -162,7 +164,10 @@ impl Command {
     /// # fn main() {}
     /// ```
     pub fn input(&mut self, bytes: impl Into<Vec<u8>>) -> &mut Self {
-        self.with(|inner| inner.input = Some(bytes.into()))
+        self.with(|inner| {
+            inner.input = Some(bytes.into());
+            inner.given[0] = false;
+        })
     }
 
     /// Sets its standard output, which is not captured then. With `Stdio::piped()` it is [`Child::stdout`].
