@@ -36,11 +36,11 @@ async fn postgres(server: &Node) -> Result<Child, Box<dyn Error>> {
     Ok(postgres)
 }
 
-/// Nothing that a test's data needs: they do not outlive it.
+/// What a test's data need: nothing to outlive it, not in the host's /dev/shm either.
 fn settings(directory: &Path) -> String {
     format!(
         "listen_addresses = '*'\nunix_socket_directories = '{}'\n\
-         fsync = off\nsynchronous_commit = off\nfull_page_writes = off\n",
+         dynamic_shared_memory_type = mmap\nfsync = off\nsynchronous_commit = off\nfull_page_writes = off\n",
         directory.display()
     )
 }

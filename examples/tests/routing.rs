@@ -9,6 +9,8 @@ use netns_test::{Node, netns_test};
 /// Starts FRR in a node.
 async fn frr(node: &Node, bgp: &str) -> io::Result<()> {
     let data = node.data_dir()?;
+    // Its daemons keep crash logs there.
+    node.tmpfs("/var/tmp")?;
     let own = std::fs::metadata("/proc/self")?;
     if own.uid() != 0 {
         // An ordinary user cannot become the user `frr`: in this node, it is that user.
