@@ -45,8 +45,8 @@ const FILES: [(&str, &str); 4] = [
     ("/run/xtables.lock", ""),
 ];
 
-/// Directories of daemons that answer for the host's network.
-const DIRECTORIES: [&str; 10] = [
+/// Directories of daemons that answer for the host's network, or that clients reach by default on a socket there.
+const DIRECTORIES: [&str; 21] = [
     "/run/netns",
     "/run/nscd",
     "/var/run/nscd",
@@ -57,6 +57,17 @@ const DIRECTORIES: [&str; 10] = [
     "/run/NetworkManager",
     "/run/openvswitch",
     "/run/rpcbind",
+    "/run/frr",
+    "/run/bird",
+    "/run/named",
+    "/run/lldpd",
+    "/run/libvirt",
+    "/run/crio",
+    "/run/tailscale",
+    "/run/wpa_supplicant",
+    "/run/postgresql",
+    "/run/mysqld",
+    "/run/redis",
 ];
 
 /// Sockets of such daemons in directories that hold other things, too.

@@ -104,6 +104,31 @@ async fn has_files_and_programs(server: Node) -> std::io::Result<()> {
     Ok(())
 }
 
+#[netns_test]
+#[ignore = "run by its proof"]
+async fn finds_no_daemon(server: Node) -> std::io::Result<()> {
+    for directory in ["/run/frr", "/run/postgresql"] {
+        let find = format!("ls -A {directory}; touch {directory}/own");
+        for (place, output) in [
+            ("program", server.command("sh").args(["-c", &find]).output().await?),
+            ("thread", server.enter(|| Command::new("ls").arg(directory).output())?),
+        ] {
+            let found = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(output.status.success() && !found.contains("host"), "{place}, {directory}: {output:?}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn daemons_of_the_host_are_not_found_below_run() {
+    let mounts =
+        "mount -t tmpfs none /run; mkdir /run/frr /run/postgresql; touch /run/frr/host /run/postgresql/host";
+    for privileged in [true, false] {
+        rerun("finds_no_daemon").in_shell(&after(mounts, privileged)).as_ordinary_user().run().passed();
+    }
+}
+
 #[test]
 fn a_mount_whose_name_is_not_utf_8_is_no_obstacle() {
     // In a shell, so that no name of this crate's has to be it.

@@ -103,7 +103,8 @@ impl Node {
 
     /// Shows the node a file or directory of the host's at another path, which is made if it is not there.
     ///
-    /// What the node writes there, the host sees.
+    /// What the node's threads and programs write there, the host sees; but not below a directory that [`write`](Node::write) has
+    /// made private since.
     ///
     /// # Errors
     /// As for [`write`](Node::write); the source does not exist.
