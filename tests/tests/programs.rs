@@ -181,6 +181,16 @@ async fn from_a_nodes_own_thread_and_from_tasks(a: Node, b: Node) -> io::Result<
     Ok(())
 }
 
+#[netns_test]
+async fn shared_memory_of_system_v_is_the_nodes(a: Node, b: Node) -> io::Result<()> {
+    let link = async |node: &Node| says(node, "readlink /proc/self/ns/ipc").await;
+    let host = fs::read_link("/proc/self/ns/ipc")?.display().to_string();
+    assert_ne!(link(&a).await?, host);
+    assert_ne!(link(&a).await?, link(&b).await?);
+    assert_eq!(link(&a).await?, link(&a).await?);
+    Ok(())
+}
+
 // Who a program is.
 
 fn is_root() -> bool {

@@ -63,7 +63,9 @@ fn prepare(node: &Namespaces, processes: &PidNamespace) -> Result<(), Error> {
     let directory = WorkingDirectory::of_this_thread();
     let proc = processes.proc()?;
     node.settle_mounts().doing(|| "return to the node's mounts")?;
-    unshare(CloneFlags::CLONE_NEWNS).doing(|| "copy the node's mounts for its programs")?;
+    // Shared memory and queues of System V are the node's programs' own, and end with them (ipc_namespaces(7)).
+    unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWIPC)
+        .doing(|| "copy the node's mounts for its programs")?;
     // What the node mounts later arrives here, too; nothing goes the other way (mount_namespaces(7)).
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&str>)
         .doing(|| "let the mounts of the node's programs follow the node's")?;
