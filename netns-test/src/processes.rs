@@ -10,6 +10,7 @@ use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
 use crate::error::{Doing, Error};
+use crate::sys;
 
 /// How long killed processes may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -65,6 +66,8 @@ fn inside(is_ours: &impl Fn(u64) -> bool, until: Ticks) -> io::Result<HashSet<i3
             // A process that has ended or cannot be read is not in.
             inode(&format!("/proc/{process}/ns/{kind}")).is_some_and(is_ours)
         }) && birth(*process).is_some_and(|(_, started)| started <= until)
+            // What another test process has got under the same number is in that one's user namespace.
+            && sys::userns::is_within_own(&format!("/proc/{process}/ns/user"))
     };
     let mut found: HashSet<i32> = all.iter().copied().filter(is_inside).collect();
     if !found.is_empty() {
