@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use crate::graph::GraphProblem;
 use crate::name::check_name;
 use crate::{MAX_NODES, Problem, Shape, Topology};
 
@@ -14,6 +15,13 @@ impl Topology {
     /// Every [`Problem`] that there is: a name that is no host name, two nodes of one name, too few or too many nodes
     /// for the shape.
     pub fn check(&self) -> Result<(), Vec<Problem>> {
+        if let Some(graph) = &self.graph {
+            let whole = |problem: GraphProblem| Problem { node: None, message: problem.message };
+            return graph
+                .resolve(self.family)
+                .map(drop)
+                .map_err(|found| found.into_iter().map(whole).collect());
+        }
         let mut problems = Vec::new();
         if let Err(message) = check_count(self.nodes.len(), self.shape) {
             problems.push(Problem { node: None, message });
