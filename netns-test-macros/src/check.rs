@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use netns_test_model::{Family, Shape};
-use proc_macro2::{Group, Ident};
+use netns_test_model::graph::Graph;
+use netns_test_model::{Family, Shape, host_name};
+use proc_macro2::{Group, Ident, TokenStream};
 use syn::{Attribute, Path, Result, Signature, Visibility};
 
 use crate::args::{Args, Flavor};
@@ -11,6 +12,7 @@ use crate::arguments::{Argument, arguments};
 use crate::attributes::{ShouldPanic, attributes};
 use crate::diag::Diag;
 use crate::function::Function;
+use crate::graph;
 use crate::hosts::{Host, find, hosts, names};
 
 /// All that the expansion needs to know.
@@ -23,6 +25,10 @@ pub(crate) struct Test {
     pub(crate) hosts: Vec<Host>,
     pub(crate) shape: Shape,
     pub(crate) family: Family,
+    /// The graph that the nodes are in, instead of a shape.
+    pub(crate) graph: Option<Graph>,
+    /// The expression that makes the network, instead of both.
+    pub(crate) value: Option<TokenStream>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) run_in: Option<String>,
     pub(crate) runtime: Runtime,
@@ -47,7 +53,12 @@ pub(crate) fn check(args: Args, function: &Function, mut diag: Diag) -> Result<T
     let (arguments, whole) = arguments(&function.sig, &mut diag);
     let shape = args.topology.map_or(Shape::Star, |topology| topology.value);
     let family = args.family.unwrap_or(Family::Dual);
-    let hosts = if whole && !args.nodes_unread {
+    let hosts = if args.graph.is_there() {
+        graph::check(&args, &arguments, family, &mut diag)
+    } else if args.value.is_some() {
+        // Its nodes are known when the test runs.
+        None
+    } else if whole && !args.nodes_unread {
         hosts(&args, &arguments, shape, family, &function.sig, &mut diag)
     } else {
         // What could not be read is reported; what could still has names to check, but makes no network.
@@ -56,9 +67,14 @@ pub(crate) fn check(args: Args, function: &Function, mut diag: Diag) -> Result<T
     };
     let run_in = match (&args.run_in, &hosts) {
         (Some(run_in), Some(hosts)) => find(run_in, hosts, &mut diag),
+        (Some(run_in), None) if args.value.is_some() => Some(host_name(&run_in.value)),
         _ => None,
     };
+    if !args.graph.is_there() {
+        graph::check_absent(&args, &arguments, &mut diag);
+    }
     let runtime = runtime(&args, &mut diag);
+    let graph = args.graph.is_there().then_some(args.graph.graph);
     diag.finish(Test {
         attrs: attributes.kept,
         vis: function.vis.clone(),
@@ -68,6 +84,8 @@ pub(crate) fn check(args: Args, function: &Function, mut diag: Diag) -> Result<T
         hosts: hosts.unwrap_or_default(),
         shape,
         family,
+        graph,
+        value: args.value,
         timeout: args.timeout,
         run_in,
         runtime,

@@ -10,6 +10,7 @@ use syn::{Path, ReturnType, Type};
 use crate::attributes::ShouldPanic;
 use crate::check::{Runtime, Test};
 use crate::function::bare;
+use crate::graph;
 
 /// The crate by which an expansion reaches the run time.
 pub(crate) fn krate(given: Option<&Path>) -> TokenStream {
@@ -57,6 +58,7 @@ fn case(test: &Test, private: &TokenStream) -> TokenStream {
     });
     let shape = variant(&test.shape);
     let family = variant(&test.family);
+    let topology = topology(test, private);
     let timeout = match test.timeout {
         None => quote!(::core::option::Option::None),
         Some(timeout) => {
@@ -86,12 +88,30 @@ fn case(test: &Test, private: &TokenStream) -> TokenStream {
             nodes: &[#(#nodes),*],
             shape: #private::Shape::#shape,
             family: #private::Family::#family,
+            topology: #topology,
             timeout: #timeout,
             run_in: #run_in,
             runtime: #runtime,
             require: &[#(#private::Require::#require),*],
             should_panic: #private::ShouldPanic::#should_panic,
         }
+    }
+}
+
+/// The function that makes the network, where shape and names do not tell it.
+fn topology(test: &Test, private: &TokenStream) -> TokenStream {
+    let value = match (&test.graph, &test.value) {
+        (Some(graph), _) => graph::value(graph, &variant(&test.family), private),
+        (None, Some(value)) => value.clone(),
+        (None, None) => return quote!(::core::option::Option::None),
+    };
+    quote! {
+        ::core::option::Option::Some({
+            fn topology() -> #private::Topology {
+                #value
+            }
+            topology
+        })
     }
 }
 

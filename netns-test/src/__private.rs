@@ -9,7 +9,10 @@ use std::time::Duration;
 use tokio::task::LocalSet;
 
 pub use inventory;
+pub use netns_test_model::graph::{Addresses, Routes};
 pub use netns_test_model::{Family, Shape};
+
+pub use crate::topology::Topology;
 
 use crate::error::{Doing, Error};
 use crate::harness::{self, Stop};
@@ -33,6 +36,8 @@ pub struct TestCase {
     pub shape: Shape,
     /// Which addresses they have.
     pub family: Family,
+    /// Makes the network, where the three above do not tell all of it.
+    pub topology: Option<fn() -> Topology>,
     /// How long the body may take; `None` is the default.
     pub timeout: Option<Duration>,
     /// The node that the body runs in.
@@ -46,6 +51,15 @@ pub struct TestCase {
 }
 
 impl TestCase {
+    /// The network, not yet checked.
+    pub(crate) fn topology(&self) -> netns_test_model::Topology {
+        if let Some(make) = self.topology {
+            return make().model();
+        }
+        let nodes = self.nodes.iter().map(ToString::to_string).collect();
+        netns_test_model::Topology::new(nodes, self.shape, self.family)
+    }
+
     /// The test's path as libtest writes it: without the crate.
     pub(crate) fn path(&self) -> &'static str {
         self.name.split_once("::").map_or(self.name, |(_crate, path)| path)

@@ -85,8 +85,7 @@ fn fail() -> ! {
 }
 
 fn live(test: &'static TestCase, body: Body) -> Verdict {
-    let topology =
-        Topology::new(test.nodes.iter().map(ToString::to_string).collect(), test.shape, test.family);
+    let topology = test.topology();
     if let Err(problems) = topology.check() {
         let texts: Vec<&str> = problems.iter().map(|problem| problem.message.as_str()).collect();
         return Verdict::Fail(format!("the topology cannot be built: {}", texts.join("; ")));
@@ -95,7 +94,7 @@ fn live(test: &'static TestCase, body: Body) -> Verdict {
         Ok(limit) => limit,
         Err(text) => return Verdict::Fail(text),
     };
-    let _share = match gate::enter(test.nodes.len()) {
+    let _share = match gate::enter(topology.nodes.len()) {
         Ok(share) => share,
         Err((wanted, limit)) => {
             return Verdict::Unsupported(format!(

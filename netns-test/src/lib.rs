@@ -97,13 +97,17 @@ mod processes;
 mod program;
 mod provision;
 mod registry;
+mod router;
 #[expect(unsafe_code, reason = "the one place for it")]
 mod sys;
 mod sysctl;
 mod teardown;
+mod topology;
 mod worker;
 
 pub use netns_test_macros::{netns_test, test};
+pub use netns_test_model::Family;
+pub use netns_test_model::graph::{Addresses, Routes};
 
 pub use crate::error::Error;
 pub use crate::inject::{Argument, FromNetwork};
@@ -113,6 +117,8 @@ pub use crate::network::Network;
 pub use crate::node::{Interface, Node, ThreadHandle, ToEndpoint};
 pub use crate::panics::AllowPanics;
 pub use crate::program::{Child, Command, Signal};
+pub use crate::router::Router;
+pub use crate::topology::{LinkBuilder, Topology};
 
 /// The code of the README.
 #[cfg(doctest)]

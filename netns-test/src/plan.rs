@@ -59,6 +59,8 @@ pub(crate) struct End {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NodePlan {
     pub(crate) name: String,
+    /// The families of the network.
+    pub(crate) family: Family,
     pub(crate) ip4: Option<Ipv4Addr>,
     pub(crate) ip6: Option<Ipv6Addr>,
     /// Its addresses beside those two.
@@ -104,6 +106,7 @@ impl NodePlan {
     fn new(number: usize, name: &str, family: Family) -> Self {
         Self {
             name: name.to_owned(),
+            family,
             ip4: family.has_v4().then(|| ip4(0, number)),
             ip6: family.has_v6().then(|| ip6(0, 0, number)),
             more: Vec::new(),
