@@ -12,10 +12,17 @@ fn every_key() {
             nodes: &["node-0", "node-1", "node-2"],
             shape: crate::reexports::netns_test::__private::Shape::Line,
             family: crate::reexports::netns_test::__private::Family::V6,
+            topology: ::core::option::Option::None,
             timeout: ::core::option::Option::Some(
                 ::core::time::Duration::from_nanos(1500000000u64),
             ),
             run_in: ::core::option::Option::Some("node-0"),
+            aliases: &[
+                ("node-1", "relay.test"),
+                ("node-1", "www"),
+                ("node-2", "a.test"),
+            ],
+            dns: ::core::option::Option::Some("node-2"),
             runtime: crate::reexports::netns_test::__private::Runtime::MultiThread {
                 workers: ::core::option::Option::Some(2usize),
             },

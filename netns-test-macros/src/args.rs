@@ -10,6 +10,7 @@ use syn::ext::IdentExt as _;
 use syn::parse::{ParseStream, Parser as _};
 use syn::{Error, Lit, LitInt, LitStr, Path, Result, Token, bracketed, parenthesized, token};
 
+use crate::aliases::{self, Aliases};
 use crate::diag::{Diag, list, unknown};
 use crate::graph;
 
@@ -28,6 +29,8 @@ pub(crate) struct Args {
     pub(crate) family_span: Option<Span>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) run_in: Option<Spanned<String>>,
+    pub(crate) aliases: Vec<Aliases>,
+    pub(crate) dns: Option<Spanned<String>>,
     pub(crate) flavor: Option<Spanned<Flavor>>,
     pub(crate) worker_threads: Option<Spanned<usize>>,
     pub(crate) require: Vec<Ident>,
@@ -49,7 +52,7 @@ pub(crate) enum Flavor {
 }
 
 /// Every key, and how it is written.
-const KEYS: [(&str, &str); 14] = [
+const KEYS: [(&str, &str); 16] = [
     ("nodes", "nodes = 2"),
     ("topology", "topology = ring"),
     ("routers", "routers(r1, r2)"),
@@ -60,6 +63,8 @@ const KEYS: [(&str, &str); 14] = [
     ("family", "family = v6"),
     ("timeout", "timeout = 10s"),
     ("run_in", "run_in = client"),
+    ("aliases", "aliases(server = [\"relay.test\"])"),
+    ("dns", "dns = server"),
     ("flavor", "flavor = \"multi_thread\""),
     ("worker_threads", "worker_threads = 2"),
     ("require", "require = [root]"),
@@ -67,7 +72,7 @@ const KEYS: [(&str, &str); 14] = [
 ];
 
 /// Keys that the design has and this version has not.
-const LATER: [&str; 4] = ["kubernetes", "dns", "matrix", "seed"];
+const LATER: [&str; 3] = ["kubernetes", "matrix", "seed"];
 
 /// What a test can require, and the variant of `__private::Require` that stands for it.
 const REQUIREMENTS: [(&str, &str); 1] = [("root", "Root")];
@@ -135,12 +140,12 @@ fn entry(part: Vec<TokenTree>) -> Result<Entry> {
         }
         let name = key.to_string();
         let of_graph = graph::GROUPS.iter().find(|(group, _)| *group == name);
-        if of_graph.is_some() && input.peek(token::Paren) {
+        if (of_graph.is_some() || name == "aliases") && input.peek(token::Paren) {
             let content;
             parenthesized!(content in input);
-            let value = Some(content.parse()?);
+            let value: TokenStream = content.parse()?;
             return match input.is_empty() {
-                true => Ok(Entry { key, value, in_parentheses: true }),
+                true => Ok(Entry { key, value: (!value.is_empty()).then_some(value), in_parentheses: true }),
                 false => Err(input.error("expected `,`")),
             };
         }
@@ -157,7 +162,10 @@ fn entry(part: Vec<TokenTree>) -> Result<Entry> {
         }
         if !input.peek(Token![=]) {
             let message = match KEYS.iter().find(|(key, _)| *key == name) {
-                Some((_, example)) => format!("expected `=` after `{name}`, as in `{example}`"),
+                Some((key, example)) => {
+                    let next = if *key == "aliases" { '(' } else { '=' };
+                    format!("expected `{next}` after `{name}`, as in `{example}`")
+                }
                 None => unknown_key(&name),
             };
             return Err(Error::new(
@@ -187,7 +195,7 @@ impl Args {
     /// The value goes to its place.
     fn set(&mut self, key: &str, entry: &Entry) -> Result<()> {
         match key {
-            _ if entry.in_parentheses => {
+            _ if entry.in_parentheses && key != "aliases" => {
                 self.graph.group(&entry.key, entry.value.clone().unwrap_or_default())?;
             }
             "nodes" => self.nodes = Some(entry.number()?),
@@ -219,6 +227,14 @@ impl Args {
             "run_in" => {
                 let word = entry.word_or_string()?;
                 self.run_in = Some(Spanned { value: word.text, span: word.span });
+            }
+            "aliases" if entry.in_parentheses => self.aliases = entry.value(aliases::of_nodes)?,
+            "aliases" => {
+                self.aliases = entry.value(|input| aliases::of_the_node(input, &entry.key))?;
+            }
+            "dns" => {
+                let word = entry.word_or_string()?;
+                self.dns = Some(Spanned { value: word.text, span: word.span });
             }
             "flavor" => {
                 let word = entry.word_or_string()?;

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use netns_test_model::graph::Graph;
-use netns_test_model::{Family, Shape, host_name};
+use netns_test_model::{Family, Shape};
 use proc_macro2::{Group, Ident, TokenStream};
 use syn::{Attribute, Path, Result, Signature, Visibility};
 
+use crate::aliases;
 use crate::args::{Args, Flavor};
 use crate::arguments::{Argument, arguments};
 use crate::attributes::{ShouldPanic, attributes};
@@ -31,6 +32,9 @@ pub(crate) struct Test {
     pub(crate) value: Option<TokenStream>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) run_in: Option<String>,
+    /// Each with the index of its node in `hosts`.
+    pub(crate) aliases: Vec<(usize, String)>,
+    pub(crate) dns: Option<String>,
     pub(crate) runtime: Runtime,
     pub(crate) require: Vec<Ident>,
     pub(crate) should_panic: ShouldPanic,
@@ -56,8 +60,7 @@ pub(crate) fn check(args: Args, function: &Function, mut diag: Diag) -> Result<T
     let hosts = if args.graph.is_there() {
         graph::check(&args, &arguments, family, &mut diag)
     } else if args.value.is_some() {
-        // Its nodes are known when the test runs.
-        None
+        graph::named(&args, &mut diag)
     } else if whole && !args.nodes_unread {
         hosts(&args, &arguments, shape, family, &function.sig, &mut diag)
     } else {
@@ -66,8 +69,12 @@ pub(crate) fn check(args: Args, function: &Function, mut diag: Diag) -> Result<T
         None
     };
     let run_in = match (&args.run_in, &hosts) {
-        (Some(run_in), Some(hosts)) => find(run_in, hosts, &mut diag),
-        (Some(run_in), None) if args.value.is_some() => Some(host_name(&run_in.value)),
+        (Some(run_in), Some(hosts)) => find(run_in, |name| format!("run_in = {name}"), hosts, &mut diag),
+        _ => None,
+    };
+    let aliases = aliases::check(&args, hosts.as_deref(), &mut diag);
+    let dns = match (&args.dns, &hosts) {
+        (Some(dns), Some(hosts)) => find(dns, |name| format!("dns = {name}"), hosts, &mut diag),
         _ => None,
     };
     if !args.graph.is_there() {
@@ -88,6 +95,8 @@ pub(crate) fn check(args: Args, function: &Function, mut diag: Diag) -> Result<T
         value: args.value,
         timeout: args.timeout,
         run_in,
+        aliases,
+        dns,
         runtime,
         require: args.require,
         should_panic: attributes.should_panic,

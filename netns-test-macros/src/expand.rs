@@ -52,7 +52,8 @@ fn case(test: &Test, private: &TokenStream) -> TokenStream {
     let at = at(test.sig.ident.span());
     let (file, line) =
         (quote_spanned!(at=> ::core::file!()), quote_spanned!(test.sig.ident.span()=> ::core::line!()));
-    let nodes = test.hosts.iter().map(|host| {
+    // A value has its own.
+    let nodes = test.hosts.iter().filter(|_| test.value.is_none()).map(|host| {
         let (cfgs, name) = (&host.cfgs, &host.name);
         quote!(#(#cfgs)* #name)
     });
@@ -67,6 +68,11 @@ fn case(test: &Test, private: &TokenStream) -> TokenStream {
         }
     };
     let run_in = option(test.run_in.as_ref());
+    let aliases = test.aliases.iter().map(|(host, alias)| {
+        let (cfgs, name) = (&test.hosts[*host].cfgs, &test.hosts[*host].name);
+        quote!(#(#cfgs)* (#name, #alias))
+    });
+    let dns = option(test.dns.as_ref());
     let runtime = match test.runtime {
         Runtime::CurrentThread => quote!(#private::Runtime::CurrentThread),
         Runtime::MultiThread { workers } => {
@@ -91,6 +97,8 @@ fn case(test: &Test, private: &TokenStream) -> TokenStream {
             topology: #topology,
             timeout: #timeout,
             run_in: #run_in,
+            aliases: &[#(#aliases),*],
+            dns: #dns,
             runtime: #runtime,
             require: &[#(#private::Require::#require),*],
             should_panic: #private::ShouldPanic::#should_panic,

@@ -378,6 +378,26 @@ fn check_argument(argument: &Argument, graph: &Graph, diag: &mut Diag) {
     }
 }
 
+/// The nodes of a `Topology` value that the keys name. Whether they are there is known when the test runs.
+pub(crate) fn named(args: &Args, diag: &mut Diag) -> Option<Vec<Host>> {
+    let mut names: Vec<String> = Vec::new();
+    for aliases in &args.aliases {
+        match aliases.owner() {
+            Ok(node) => names.push(host_name(node)),
+            Err(place) => {
+                let message = "a `Topology` value has nodes of its own: say whose names these are, as in \
+                               `aliases(server = [\"relay.test\"])`";
+                diag.at(place, message);
+                return None;
+            }
+        }
+    }
+    names.extend(args.run_in.iter().chain(&args.dns).map(|node| host_name(&node.value)));
+    names.sort();
+    names.dedup();
+    Some(names.into_iter().map(Host::declared).collect())
+}
+
 /// Whether keys and arguments that need a graph are there without one.
 pub(crate) fn check_absent(args: &Args, arguments: &[Argument], diag: &mut Diag) {
     for key in &args.graph.more {

@@ -1,6 +1,6 @@
 //! The nodes of the network: their number and their names, judged by the model.
 
-use netns_test_model::{Family, Problem, Shape, Topology, check_count, closest, host_name};
+use netns_test_model::{About, Family, Problem, Shape, Topology, check_count, closest, host_name};
 use proc_macro2::Ident;
 use syn::spanned::Spanned as _;
 use syn::{Attribute, Signature};
@@ -166,7 +166,10 @@ fn topology(
         problems
             .into_iter()
             .map(|problem| {
-                let host = problem.node.map(|node| checked[node]);
+                let host = match problem.about {
+                    About::Node(node) => Some(checked[node]),
+                    About::Network | About::Alias(_) | About::Dns => None,
+                };
                 (problem, host)
             })
             .collect()
@@ -188,9 +191,14 @@ fn worded(problem: &Problem, argument: &Ident, host: &Host, hosts: &[Host]) -> S
     }
 }
 
-/// The host name of the node that `run_in` means, by that name or by the argument's.
-pub(crate) fn find(run_in: &Spanned<String>, hosts: &[Host], diag: &mut Diag) -> Option<String> {
-    let word = &run_in.value;
+/// The host name of the node that a word means, by that name or by the argument's; `corrected` writes another in its place.
+pub(crate) fn find(
+    written: &Spanned<String>,
+    corrected: impl FnOnce(&str) -> String,
+    hosts: &[Host],
+    diag: &mut Diag,
+) -> Option<String> {
+    let word = &written.value;
     let found = hosts.iter().find(|host| host.name == *word || host.name == host_name(word));
     if let Some(host) = found {
         return Some(host.name.clone());
@@ -202,7 +210,7 @@ pub(crate) fn find(run_in: &Spanned<String>, hosts: &[Host], diag: &mut Diag) ->
             format!("there is no node `{word}`: the test is alone; add an argument `{word}: Node`")
         }
         _ if names.contains(&first.as_str()) => {
-            format!("`{word}` is an array: write `run_in = {}`", first.replace('-', "_"))
+            format!("`{word}` is an array: write `{}`", corrected(&first.replace('-', "_")))
         }
         Some(near) => format!("there is no node `{word}`: did you mean `{near}`?"),
         None if names.len() > 8 => {
@@ -210,6 +218,6 @@ pub(crate) fn find(run_in: &Spanned<String>, hosts: &[Host], diag: &mut Diag) ->
         }
         None => format!("there is no node `{word}`: expected {}", list(names)),
     };
-    diag.at(run_in.span, message);
+    diag.at(written.span, message);
     None
 }

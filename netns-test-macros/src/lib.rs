@@ -1,6 +1,7 @@
 //! The attribute of [netns-test](https://docs.rs/netns-test), which re-exports it: depend on that crate, not on this one.
 #![forbid(unsafe_code)]
 
+mod aliases;
 mod args;
 mod arguments;
 mod attributes;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::task::LocalSet;
 
 pub use inventory;
+use netns_test_model::Alias;
 pub use netns_test_model::graph::{Addresses, Routes};
 pub use netns_test_model::{Family, Shape};
 
@@ -42,6 +43,10 @@ pub struct TestCase {
     pub timeout: Option<Duration>,
     /// The node that the body runs in.
     pub run_in: Option<&'static str>,
+    /// More names of nodes: the node, and what it is called, too.
+    pub aliases: &'static [(&'static str, &'static str)],
+    /// The node that all nodes ask for names, over DNS.
+    pub dns: Option<&'static str>,
     /// The runtime of the body and of the nodes.
     pub runtime: Runtime,
     /// What the process must be.
@@ -53,11 +58,14 @@ pub struct TestCase {
 impl TestCase {
     /// The network, not yet checked.
     pub(crate) fn topology(&self) -> netns_test_model::Topology {
-        if let Some(make) = self.topology {
-            return make().model();
-        }
         let nodes = self.nodes.iter().map(ToString::to_string).collect();
-        netns_test_model::Topology::new(nodes, self.shape, self.family)
+        let topology = match self.topology {
+            Some(make) => make().model(),
+            None => netns_test_model::Topology::new(nodes, self.shape, self.family),
+        };
+        let aliases = self.aliases.iter();
+        let aliases = aliases.map(|&(node, name)| Alias { node: node.to_owned(), name: name.to_owned() });
+        topology.with_aliases(aliases.collect()).with_dns(self.dns.map(str::to_owned))
     }
 
     /// The test's path as libtest writes it: without the crate.

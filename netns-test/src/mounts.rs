@@ -166,12 +166,22 @@ impl Base {
 
     /// Gives the calling thread's mount namespace, a fresh copy of the base, this /etc/hosts.
     pub(crate) fn set_hosts(&self, text: &str) -> Result<(), Error> {
+        self.set_file("/etc/hosts", "hosts", text)
+    }
+
+    /// Gives the calling thread's mount namespace this /etc/resolv.conf in place of the base's.
+    pub(crate) fn set_resolver(&self, text: &str) -> Result<(), Error> {
+        self.set_file("/etc/resolv.conf", "resolver", text)
+    }
+
+    /// Covers a file for one network; the base's scratch directory has a name for it no longer than needed.
+    fn set_file(&self, path: &str, kind: &str, text: &str) -> Result<(), Error> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let name = format!("hosts{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        self.write(&name, text).doing(|| "write the network's hosts file")?;
-        bind(format!("{SCRATCH}/{name}").as_ref(), "/etc/hosts".as_ref())?;
+        let name = format!("{kind}{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        self.write(&name, text).doing(|| format!("write the network's `{path}`"))?;
+        bind(format!("{SCRATCH}/{name}").as_ref(), path.as_ref())?;
         nix::unistd::unlinkat(self.scratch.as_fd(), name.as_str(), nix::unistd::UnlinkatFlags::NoRemoveDir)
-            .doing(|| "remove the name of the network's hosts file")
+            .doing(|| format!("remove the name of the network's `{path}`"))
     }
 
     /// Mounts a sysfs that shows the interfaces of the calling thread's network namespace and no others.

@@ -24,6 +24,21 @@ pub(crate) struct Plan {
     pub(crate) wiring: Wiring,
     /// The text of /etc/hosts.
     pub(crate) hosts: String,
+    /// The text of /etc/resolv.conf, where a node is the name server of all.
+    pub(crate) resolver: Option<String>,
+}
+
+impl Plan {
+    /// The node of this name: its host name, in either spelling, or an alias.
+    pub(crate) fn node(&self, name: &str) -> Option<&NodePlan> {
+        let spelled = name.replace('_', "-");
+        let is_called = |node: &&NodePlan| {
+            node.name == name
+                || node.name == spelled
+                || node.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(name))
+        };
+        self.nodes.iter().find(is_called)
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,6 +76,8 @@ pub(crate) struct NodePlan {
     pub(crate) name: String,
     /// The families of the network.
     pub(crate) family: Family,
+    /// What it is called, too.
+    pub(crate) aliases: Vec<String>,
     pub(crate) ip4: Option<Ipv4Addr>,
     pub(crate) ip6: Option<Ipv6Addr>,
     /// Its addresses beside those two.
@@ -107,6 +124,7 @@ impl NodePlan {
         Self {
             name: name.to_owned(),
             family,
+            aliases: Vec::new(),
             ip4: family.has_v4().then(|| ip4(0, number)),
             ip6: family.has_v6().then(|| ip6(0, 0, number)),
             more: Vec::new(),
@@ -165,8 +183,14 @@ pub(crate) fn plan(topology: &Topology) -> Plan {
         Some(graph) => graph::wire(graph, family, &mut nodes),
         None => shaped(topology, &mut nodes),
     };
+    for node in &mut nodes {
+        let own = topology.aliases.iter().filter(|alias| alias.node == node.name);
+        node.aliases = own.map(|alias| alias.name.clone()).collect();
+    }
     let hosts = hosts(&nodes, family);
-    Plan { family, nodes, wiring, hosts }
+    let server = topology.dns.as_ref().and_then(|dns| nodes.iter().find(|node| node.name == *dns));
+    let resolver = server.and_then(|server| server.addresses().next()).map(|ip| resolver(&[ip]));
+    Plan { family, nodes, wiring, hosts, resolver }
 }
 
 fn shaped(topology: &Topology, nodes: &mut [NodePlan]) -> Wiring {
@@ -281,6 +305,11 @@ fn add_multicast(node: &mut NodePlan, family: Family) {
     }
 }
 
+/// The text of a /etc/resolv.conf with these name servers (resolv.conf(5)).
+pub(crate) fn resolver(servers: &[IpAddr]) -> String {
+    servers.iter().map(|ip| format!("nameserver {ip}\n")).collect()
+}
+
 fn hosts(nodes: &[NodePlan], family: Family) -> String {
     let mut text = String::from("127.0.0.1 localhost\n");
     if family.has_v6() {
@@ -288,12 +317,12 @@ fn hosts(nodes: &[NodePlan], family: Family) -> String {
     }
     for node in nodes {
         let underscored = node.name.replace('-', "_");
+        let mut names = vec![node.name.as_str()];
+        names.extend((underscored != node.name).then_some(underscored.as_str()));
+        names.extend(node.aliases.iter().map(String::as_str));
         for ip in node.addresses() {
             // Writing to a String cannot fail.
-            let _infallible = match underscored == node.name {
-                true => writeln!(text, "{ip} {}", node.name),
-                false => writeln!(text, "{ip} {} {underscored}", node.name),
-            };
+            let _infallible = writeln!(text, "{ip} {}", names.join(" "));
         }
     }
     text
@@ -315,6 +344,25 @@ mod tests {
         assert_eq!(plan.nodes[1].ip6, Some("2001:db8::2".parse().unwrap()));
         assert_eq!(plan.nodes[1].interfaces[0].mac, [2, b'n', b't', 0, 0, 2]);
         assert!(plan.hosts.contains("2001:db8::2 n1\n10.0.0.2 n1\n"), "{}", plan.hosts);
+    }
+
+    #[test]
+    fn aliases_stand_beside_the_names_and_lead_to_the_node() {
+        let nodes = vec!["client".to_owned(), "web-server".to_owned()];
+        let alias = |name: &str| netns_test_model::Alias { node: "web-server".into(), name: name.into() };
+        let topology = Topology::new(nodes, Shape::Star, Family::V4)
+            .with_aliases(vec![alias("relay.test"), alias("www")])
+            .with_dns(Some("web-server".to_owned()));
+        let plan = plan(&topology);
+        assert_eq!(
+            plan.hosts,
+            "127.0.0.1 localhost\n10.0.0.1 client\n10.0.0.2 web-server web_server relay.test www\n"
+        );
+        assert_eq!(plan.resolver.as_deref(), Some("nameserver 10.0.0.2\n"));
+        for name in ["web-server", "web_server", "relay.test", "Relay.Test", "www"] {
+            assert_eq!(plan.node(name).map(|node| &*node.name), Some("web-server"), "{name}");
+        }
+        assert_eq!(plan.node("test"), None);
     }
 
     #[test]

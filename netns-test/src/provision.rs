@@ -65,6 +65,10 @@ pub(crate) fn provision(
     base.settle()?;
     let body = Namespaces::unshare()?;
     base.set_hosts(&plan.hosts)?;
+    // Before the nodes copy the body's mounts. A network without a name server pays nothing for it.
+    if let Some(resolver) = &plan.resolver {
+        base.set_resolver(resolver)?;
+    }
     sysctl::apply(plan.family, false)?;
     raise_loopback()?;
     let switch = match plan.wiring.switches.is_empty() {

@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use crate::graph::GraphProblem;
-use crate::name::check_name;
-use crate::{MAX_NODES, Problem, Shape, Topology};
+use crate::name::{check_alias, check_name};
+use crate::{About, MAX_NODES, Problem, Shape, Topology, closest};
 
 impl Topology {
     /// Whether the network can be built.
@@ -13,24 +12,37 @@ impl Topology {
     /// # Errors
     ///
     /// Every [`Problem`] that there is: a name that is no host name, two nodes of one name, too few or too many nodes
-    /// for the shape.
+    /// for the shape; an alias that is no domain name or a name already; a node that is not there.
     pub fn check(&self) -> Result<(), Vec<Problem>> {
-        if let Some(graph) = &self.graph {
-            let whole = |problem: GraphProblem| Problem { node: None, message: problem.message };
-            return graph
-                .resolve(self.family)
-                .map(drop)
-                .map_err(|found| found.into_iter().map(whole).collect());
+        let mut problems = match &self.graph {
+            Some(graph) => {
+                let found = graph.resolve(self.family).err().unwrap_or_default();
+                found
+                    .into_iter()
+                    .map(|found| Problem { about: About::Network, message: found.message })
+                    .collect()
+            }
+            None => self.check_shape(),
+        };
+        self.check_aliases(&mut problems);
+        if let Some(node) = &self.dns
+            && let Err(message) = self.knows(node)
+        {
+            problems.push(Problem { about: About::Dns, message });
         }
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    fn check_shape(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         if let Err(message) = check_count(self.nodes.len(), self.shape) {
-            problems.push(Problem { node: None, message });
+            problems.push(Problem { about: About::Network, message });
         }
         // Host names compare without regard to case (RFC 4343).
         let mut first_of = HashMap::new();
         for (index, name) in self.nodes.iter().enumerate() {
             if let Err(message) = check_name(name) {
-                problems.push(Problem { node: Some(index), message });
+                problems.push(Problem { about: About::Node(index), message });
             }
             match first_of.entry(name.to_ascii_lowercase()) {
                 Entry::Vacant(entry) => {
@@ -38,11 +50,57 @@ impl Topology {
                 }
                 Entry::Occupied(first) => {
                     let message = format!("two nodes have the name `{}`", self.nodes[*first.get()]);
-                    problems.push(Problem { node: Some(index), message });
+                    problems.push(Problem { about: About::Node(index), message });
                 }
             }
         }
-        if problems.is_empty() { Ok(()) } else { Err(problems) }
+        problems
+    }
+
+    fn check_aliases(&self, problems: &mut Vec<Problem>) {
+        // Of every name the node that has it first.
+        let mut owners: HashMap<String, &str> =
+            self.nodes.iter().map(|node| (node.to_ascii_lowercase(), node.as_str())).collect();
+        for (index, alias) in self.aliases.iter().enumerate() {
+            let (node, name) = (alias.node.as_str(), alias.name.as_str());
+            let mut problem = |message| problems.push(Problem { about: About::Alias(index), message });
+            if let Err(message) = self.knows(node) {
+                problem(message);
+            }
+            if let Err(message) = check_alias(name) {
+                problem(message);
+                continue;
+            }
+            match owners.entry(name.to_ascii_lowercase()) {
+                Entry::Vacant(entry) => {
+                    entry.insert(node);
+                }
+                Entry::Occupied(owner) if *owner.get() == node && name.eq_ignore_ascii_case(node) => {
+                    problem(format!("`{name}` is the node's own name: remove it"));
+                }
+                Entry::Occupied(owner) if *owner.get() == node => {
+                    problem(format!("`{name}` is written twice for `{node}`: remove one"));
+                }
+                Entry::Occupied(owner) if name.eq_ignore_ascii_case(owner.get()) => {
+                    problem(format!("`{name}` is the name of another node: choose another for `{node}`"));
+                }
+                Entry::Occupied(owner) => {
+                    let owner = owner.get();
+                    problem(format!("`{name}` is a name of `{owner}` already: choose another for `{node}`"));
+                }
+            }
+        }
+    }
+
+    /// Whether there is a node of this host name.
+    fn knows(&self, node: &str) -> Result<(), String> {
+        if self.nodes.iter().any(|name| name == node) {
+            return Ok(());
+        }
+        Err(match closest(node, &self.nodes) {
+            Some(near) => format!("there is no node `{node}`: did you mean `{near}`?"),
+            None => format!("there is no node `{node}`"),
+        })
     }
 }
 
@@ -68,13 +126,13 @@ pub fn check_count(nodes: usize, shape: Shape) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Family;
+    use crate::{Alias, Family};
 
-    fn problems(names: &[&str], shape: Shape) -> Vec<(Option<usize>, String)> {
+    fn problems(names: &[&str], shape: Shape) -> Vec<(About, String)> {
         let nodes = names.iter().map(ToString::to_string).collect();
         match Topology::new(nodes, shape, Family::Dual).check() {
             Ok(()) => Vec::new(),
-            Err(problems) => problems.into_iter().map(|problem| (problem.node, problem.message)).collect(),
+            Err(problems) => problems.into_iter().map(|problem| (problem.about, problem.message)).collect(),
         }
     }
 
@@ -119,8 +177,45 @@ mod tests {
     #[test]
     fn all_problems_are_reported_at_once_each_at_its_node() {
         let found = problems(&["a-", "localhost", "b", "B", "b"], Shape::Star);
-        assert_eq!(found.iter().map(|(node, _)| *node).collect::<Vec<_>>(), [0, 1, 3, 4].map(Some));
+        assert_eq!(found.iter().map(|(about, _)| *about).collect::<Vec<_>>(), [0, 1, 3, 4].map(About::Node));
         assert_eq!(found[2].1, "two nodes have the name `b`");
         assert_eq!(found[3].1, "two nodes have the name `b`");
+    }
+    fn aliased(aliases: &[(&str, &str)], dns: Option<&str>) -> Vec<(About, String)> {
+        let aliases =
+            aliases.iter().map(|&(node, name)| Alias { node: node.to_owned(), name: name.to_owned() });
+        let topology =
+            Topology::new(vec!["client".to_owned(), "server".to_owned()], Shape::Star, Family::Dual)
+                .with_aliases(aliases.collect())
+                .with_dns(dns.map(str::to_owned));
+        let problems = topology.check().err().unwrap_or_default();
+        problems.into_iter().map(|problem| (problem.about, problem.message)).collect()
+    }
+
+    #[test]
+    fn aliases_are_names_that_nobody_has() {
+        assert_eq!(
+            aliased(&[("server", "relay.test"), ("server", "www"), ("client", "a.test")], Some("server")),
+            []
+        );
+        for (aliases, index, message) in [
+            (&[("server", "a b")][..], 0, "it has ` `"),
+            (&[("sever", "a.test")], 0, "there is no node `sever`: did you mean `server`?"),
+            (&[("server", "SERVER")], 0, "the node's own name: remove it"),
+            (&[("client", "server")], 0, "the name of another node: choose another for `client`"),
+            (&[("server", "a.test"), ("server", "A.test")], 1, "written twice for `server`"),
+            (&[("server", "a.test"), ("client", "a.test")], 1, "a name of `server` already"),
+        ] {
+            let found = aliased(aliases, None);
+            assert_eq!(found.len(), 1, "{aliases:?}: {found:?}");
+            assert_eq!(found[0].0, About::Alias(index), "{aliases:?}");
+            assert!(found[0].1.contains(message), "{aliases:?}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn the_name_server_is_a_node() {
+        let message = "there is no node `clients`: did you mean `client`?".to_owned();
+        assert_eq!(aliased(&[], Some("clients")), [(About::Dns, message)]);
     }
 }

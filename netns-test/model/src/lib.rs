@@ -18,7 +18,7 @@ use crate::graph::Graph;
 
 pub use check::check_count;
 pub use duration::parse_duration;
-pub use name::{check_name, host_name};
+pub use name::{check_alias, check_name, host_name};
 pub use prefix::Prefix;
 pub use suggest::closest;
 
@@ -30,6 +30,9 @@ pub const MAX_MESH: usize = 64;
 
 /// The longest host name: a label of RFC 1035 section 2.3.4 (Linux itself keeps one byte more, `__NEW_UTS_LEN`).
 pub const MAX_NAME: usize = 63;
+
+/// The longest domain name as text: 255 octets on the wire (RFC 1035 section 2.3.4), less the first length and the root.
+pub const MAX_DOMAIN_NAME: usize = 253;
 
 /// How the nodes are wired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,12 +128,16 @@ pub struct Topology {
     pub family: Family,
     /// The graph that they are in, instead of a shape.
     pub graph: Option<Graph>,
+    /// More names of the nodes.
+    pub aliases: Vec<Alias>,
+    /// The host name of the node that all nodes ask for names, over DNS.
+    pub dns: Option<String>,
 }
 
 impl Topology {
     /// A network of these nodes, not yet checked.
     pub fn new(nodes: Vec<String>, shape: Shape, family: Family) -> Self {
-        Self { nodes, shape, family, graph: None }
+        Self { nodes, shape, family, graph: None, aliases: Vec::new(), dns: None }
     }
 
     /// The network of a graph, not yet checked.
@@ -139,13 +146,47 @@ impl Topology {
         let nodes = hosts.map(|host| host.name.clone()).collect();
         Self { graph: Some(graph), ..Self::new(nodes, Shape::Star, family) }
     }
+
+    /// The same with more names for its nodes.
+    #[must_use]
+    pub fn with_aliases(self, aliases: Vec<Alias>) -> Self {
+        Self { aliases, ..self }
+    }
+
+    /// The same with a node that is everybody's name server.
+    #[must_use]
+    pub fn with_dns(self, node: Option<String>) -> Self {
+        Self { dns: node, ..self }
+    }
+}
+
+/// One more name of a node: a host name or a domain name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alias {
+    /// The host name of the node.
+    pub node: String,
+    /// What it is called, too.
+    pub name: String,
+}
+
+/// What a [`Problem`] is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// The network as a whole.
+    Network,
+    /// The node of this index in [`Topology::nodes`].
+    Node(usize),
+    /// The alias of this index in [`Topology::aliases`].
+    Alias(usize),
+    /// The node that [`Topology::dns`] names.
+    Dns,
 }
 
 /// Why a topology cannot be built.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The index of the node that it is about, if it is about one.
-    pub node: Option<usize>,
+    /// What it is about.
+    pub about: About,
     /// What is wrong and what would be right; lower case, no full stop.
     pub message: String,
 }

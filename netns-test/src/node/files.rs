@@ -6,6 +6,7 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use nix::mount::{MsFlags, mount};
 
@@ -140,6 +141,34 @@ impl Node {
     pub fn netns_path(&self) -> Result<PathBuf, Error> {
         self.in_files("name the network namespaces", |_layers| Ok(()))?;
         Ok(Path::new(NETNS).join(self.name()))
+    }
+
+    /// Replaces a file of the system's by one that only this node has. Who reads it meanwhile sees the old one or the new one,
+    /// never a part; a link that leads elsewhere is replaced, not followed.
+    pub(super) fn replace(
+        &self,
+        operation: &str,
+        path: &Path,
+        edit: impl FnOnce(String) -> String,
+    ) -> Result<(), Error> {
+        self.in_files(operation, |layers| {
+            let path = layers.ready(path)?;
+            let old = match fs::read_to_string(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+                read => read.doing(|| format!("read `{}`", path.display()))?,
+            };
+            let new = path.with_extension("netns-test");
+            let write = || {
+                fs::write(&new, edit(old))?;
+                let file = fs::File::open(&new)?;
+                file.set_permissions(fs::Permissions::from_mode(0o644))?;
+                // glibc tells by inode, size and times whether it has read a file before, in whatever node that was. In two
+                // nodes all of these may be the same, but for a time that is not rounded to the kernel's ticks.
+                file.set_modified(SystemTime::now())?;
+                fs::rename(&new, &path)
+            };
+            write().doing(|| format!("replace `{}`", path.display()))
+        })
     }
 
     /// Makes /etc and /run private, once: tools replace files there, and daemons leave theirs.

@@ -3,6 +3,7 @@
 mod endpoint;
 mod files;
 mod interface;
+mod names;
 mod programs;
 mod sockets;
 mod wait;

@@ -129,13 +129,10 @@ impl Node {
                 let v4 = IpAddr::V4(Ipv4Addr::LOCALHOST);
                 Ok(v6.into_iter().chain([v4]).map(|ip| SocketAddr::new(ip, port)).collect())
             }
-            Endpoint::Name(name, port) => {
-                let spelled = name.replace('_', "-");
-                match net.plan.nodes.iter().find(|node| node.name == name || node.name == spelled) {
-                    Some(node) => Ok(node.addresses().map(|ip| SocketAddr::new(ip, port)).collect()),
-                    None => Err((name, port)),
-                }
-            }
+            Endpoint::Name(name, port) => match net.plan.node(&name) {
+                Some(node) => Ok(node.addresses().map(|ip| SocketAddr::new(ip, port)).collect()),
+                None => Err((name, port)),
+            },
         })
     }
 

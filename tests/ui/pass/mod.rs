@@ -5,5 +5,6 @@ mod attributes;
 mod keys;
 mod lints;
 mod macros;
+mod names;
 mod rstest;
 mod test_log;
