@@ -135,11 +135,11 @@ fn entry(part: Vec<TokenTree>) -> Result<Entry> {
                 ));
             }
         };
-        if input.is_empty() {
-            return Ok(Entry { key, value: None, in_parentheses: false });
-        }
         let name = key.to_string();
         let of_graph = graph::GROUPS.iter().find(|(group, _)| *group == name);
+        if input.is_empty() && (of_graph.is_none() || name == "nodes") {
+            return Ok(Entry { key, value: None, in_parentheses: false });
+        }
         if (of_graph.is_some() || name == "aliases") && input.peek(token::Paren) {
             let content;
             parenthesized!(content in input);

@@ -150,9 +150,15 @@ async fn a_host_with_two_links(network: Network, home: Node, a: Node, b: Node) -
     Ok(())
 }
 
-#[netns_test(nodes(a, b), routers(r1, r2), links(a -- r1, a -- r1, r1 -- r2, r1 -- r2, r2 -- b))]
-async fn parallel_links(network: Network, a: Node) -> io::Result<()> {
+#[netns_test(
+    nodes(a, b),
+    routers(r1, r2),
+    links(a -- r1, a -- r1, r1 -- r2 { prefix = ["192.0.2.0/31", "fd00:9::/127"] }, r1 -- r2, r2 -- b),
+)]
+async fn parallel_links(network: Network, a: Node, r2: Router) -> io::Result<()> {
     assert_eq!(a.interfaces()?.len(), 2);
+    // Prefixes of two addresses, for two (RFC 3021, RFC 6164).
+    assert_eq!(on(&r2, "eth0"), ["192.0.2.1/31", "fd00:9::1/127"]);
     everything_reaches_everything(&network).await
 }
 
@@ -413,4 +419,44 @@ fn the_builder_refuses_at_once_and_tells_everything() {
         assert!(error.to_string().contains(text), "{text}: {error}");
     }
     assert!(chain().check().is_ok() && many(4).check().is_ok() && bare().check().is_ok());
+}
+
+/// The mistakes of `ui/fail/graph_addresses.rs`, made in code.
+#[test]
+fn the_builder_has_the_words_of_the_attribute() {
+    let mut overlap = Topology::new();
+    overlap.node("a").node("b").node("c");
+    overlap.link("a", "b").prefix("10.1.0.0/16");
+    overlap.link("b", "c").prefix("10.1.9.0/24");
+    overlap.link("c", "a").prefix("10.2.0.0/24").prefix("10.3.0.0/24");
+
+    let mut prefixes = Topology::new();
+    prefixes.node("a").node("b");
+    for prefix in ["10.1.0.5/24", "10.2.0.0", "here", "127.0.0.0/24", "10.3.0.0/32", "10.4.0.0/33"] {
+        prefixes.link("a", "b").prefix(prefix);
+    }
+
+    let mut addresses = Topology::new();
+    addresses.node("a").node("b").switch("s");
+    addresses.link("a", "b").prefix("10.1.0.0/24").address("a", "10.2.0.5").address("b", "10.1.0.5/16");
+    addresses.link("a", "b").address("a", "10.3.0.5/24").address("b", "10.3.0.5").address("b", "10.3.0.0");
+    addresses.link("a", "b").address("a", "10.4.0.5");
+    addresses.link("a", "s").address("s", "10.5.0.1/24").prefix("10.5.0.0/24");
+    addresses.link("b", "s").prefix("10.6.0.0/24");
+
+    let mut families = Topology::new();
+    families.node("a").node("b").family(Family::V6);
+    families.link("a", "b").prefix("10.1.0.0/24").address("a", "2001:db8::1/64");
+
+    let compiled = include_str!("../ui/fail/graph_addresses.stderr");
+    let mut wanted: Vec<&str> = compiled.lines().filter_map(|line| line.strip_prefix("error: ")).collect();
+    let mut found = Vec::new();
+    for topology in [overlap, prefixes, addresses, families] {
+        let error = topology.check().unwrap_err().to_string();
+        let problems = error.strip_prefix("failed to build the topology: ").expect("the operation");
+        found.extend(problems.split("; ").map(str::to_owned));
+    }
+    wanted.sort_unstable();
+    found.sort_unstable();
+    assert_eq!(found, wanted);
 }
