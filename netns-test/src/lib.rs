@@ -47,6 +47,9 @@
 //! every end of it an address; the [attribute's page](macro@netns_test#links) says which. Every node resolves the name of every node. [`Node::ip`] is the address that the name resolves to first, and
 //! what a bare port in `listen_tcp(7)` stands for; [`ToEndpoint`] lists the other forms.
 //!
+//! More names come from the attribute's `aliases`, from [`Node::add_host`], and from DNS: `dns = server` has every node ask that one, and
+//! the module `dns` (with the feature of that name) has a server to answer there.
+//!
 //! # Waiting
 //!
 //! The first packet between any two nodes arrives: nothing has to be waited for before a test begins. For what it starts there are
@@ -79,6 +82,8 @@ pub mod __private;
 
 mod artifacts;
 mod bootstrap;
+#[cfg(feature = "dns")]
+pub mod dns;
 mod error;
 mod gate;
 mod harness;

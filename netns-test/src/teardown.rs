@@ -47,7 +47,7 @@ impl std::fmt::Display for Leftover {
 /// Returns the threads that cannot be ended: they go with the process.
 pub(crate) fn tear_down(net: &Arc<Net>) -> Result<Vec<Leftover>, Error> {
     net.ended.store(true, Ordering::Release);
-    let workers: Vec<_> = net.nodes.iter().filter_map(|node| node.worker()).collect();
+    let workers: Vec<_> = net.nodes.iter().flat_map(|node| node.workers()).collect();
     workers.iter().for_each(|worker| worker.stop());
     net.nodes.iter().for_each(|node| node.programs.stop());
     let processes = net.processes.lock().unwrap_or_else(PoisonError::into_inner).take();

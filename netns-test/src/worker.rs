@@ -105,14 +105,29 @@ impl Drop for Waiting {
 impl Worker {
     /// Starts the thread, and returns when it is in the node.
     pub(crate) fn start(name: String, flavor: Flavor, namespaces: Arc<Namespaces>) -> Result<Self, Error> {
+        // The first thread that stays in the node is the one that its /proc/net shows.
+        Self::prepared(name, flavor, namespaces, mounts::bind_proc_net)
+    }
+
+    /// Starts one more, beside the node's own.
+    #[cfg(feature = "dns")]
+    pub(crate) fn start_another(name: String, namespaces: Arc<Namespaces>) -> Result<Self, Error> {
+        Self::prepared(name, Flavor::CurrentThread, namespaces, || Ok(()))
+    }
+
+    fn prepared(
+        name: String,
+        flavor: Flavor,
+        namespaces: Arc<Namespaces>,
+        prepare: fn() -> Result<(), Error>,
+    ) -> Result<Self, Error> {
         let (queue, messages) = mpsc::unbounded_channel();
         let (tell, ready) = std_mpsc::channel();
         let ended = Arc::new(AtomicBool::new(false));
         let ending = Arc::clone(&ended);
         let thread = spawn_in(name.clone(), Arc::clone(&namespaces), move |settled| {
             let prepared = settled.and_then(|()| {
-                // The first thread that stays in the node is the one that its /proc/net shows.
-                mounts::bind_proc_net()?;
+                prepare()?;
                 runtime(flavor, &name, &namespaces).doing(|| "build the runtime of a node")
             });
             match prepared {

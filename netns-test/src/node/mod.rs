@@ -5,6 +5,8 @@ mod files;
 mod interface;
 mod names;
 mod programs;
+#[cfg(feature = "dns")]
+mod servers;
 mod sockets;
 mod wait;
 
@@ -50,6 +52,8 @@ pub(crate) struct NodeState {
     pub(crate) namespaces: Arc<Namespaces>,
     route: Mutex<Option<Arc<RouteSocket>>>,
     worker: Mutex<Option<Arc<Worker>>>,
+    /// The threads of servers that this crate runs in it.
+    servers: Mutex<Vec<Arc<Worker>>>,
     /// What interfaces had before they were switched off.
     kept: Mutex<Vec<Kept>>,
     pub(crate) programs: Programs,
@@ -73,6 +77,7 @@ impl NodeState {
             namespaces,
             route: Mutex::new(Some(Arc::new(route))),
             worker: Mutex::new(None),
+            servers: Mutex::new(Vec::new()),
             kept: Mutex::new(Vec::new()),
             programs: Programs::default(),
             layers: Mutex::default(),
@@ -90,6 +95,12 @@ impl NodeState {
     /// The node's thread, if it was ever asked to run something.
     pub(crate) fn worker(&self) -> Option<Arc<Worker>> {
         self.worker.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Every thread of this crate's that runs tasks in the node.
+    pub(crate) fn workers(&self) -> Vec<Arc<Worker>> {
+        let servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+        self.worker().into_iter().chain(servers.iter().cloned()).collect()
     }
 
     /// Gives the netlink socket up: an open one keeps the namespace alive.
@@ -425,7 +436,7 @@ impl Node {
         &self.0.namespaces
     }
 
-    fn net(&self) -> io::Result<Arc<Net>> {
+    pub(crate) fn net(&self) -> io::Result<Arc<Net>> {
         self.0.net.upgrade().filter(|net| !net.has_ended()).ok_or_else(|| self.ended())
     }
 

@@ -80,14 +80,27 @@ impl Node {
         what: &str,
         mut condition: impl FnMut(&Self) -> io::Result<bool>,
     ) -> Result<(), Error> {
+        let ready = || Ok(condition(self)?.then_some(()));
+        self.wait_for(what, ready, || self.state()).await
+    }
+
+    /// Waits until there is something; `state` says what there was instead, a line each.
+    pub(crate) async fn wait_for<T>(
+        &self,
+        what: &str,
+        mut ready: impl FnMut() -> io::Result<Option<T>>,
+        state: impl Fn() -> io::Result<String>,
+    ) -> Result<T, Error> {
         let deadline = self.deadline_of_waits().doing(|| self.waiting(what))?;
         let mut pause = FIRST_PAUSE;
-        while !condition(self).doing(|| self.waiting(what))? {
-            self.check(what, deadline)?;
+        loop {
+            if let Some(value) = ready().doing(|| self.waiting(what))? {
+                return Ok(value);
+            }
+            self.check(what, deadline, &state)?;
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
-        Ok(())
     }
 
     /// [`wait_until`](Node::wait_until) for plain functions.
@@ -99,14 +112,27 @@ impl Node {
         what: &str,
         mut condition: impl FnMut(&Self) -> io::Result<bool>,
     ) -> Result<(), Error> {
+        let ready = || Ok(condition(self)?.then_some(()));
+        self.blocking_wait_for(what, ready, || self.state())
+    }
+
+    /// `wait_for` for plain functions.
+    pub(crate) fn blocking_wait_for<T>(
+        &self,
+        what: &str,
+        mut ready: impl FnMut() -> io::Result<Option<T>>,
+        state: impl Fn() -> io::Result<String>,
+    ) -> Result<T, Error> {
         let deadline = self.deadline_of_waits().doing(|| self.waiting(what))?;
         let mut pause = FIRST_PAUSE;
-        while !condition(self).doing(|| self.waiting(what))? {
-            self.check(what, deadline)?;
+        loop {
+            if let Some(value) = ready().doing(|| self.waiting(what))? {
+                return Ok(value);
+            }
+            self.check(what, deadline, &state)?;
             std::thread::sleep(pause);
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
-        Ok(())
     }
 
     fn waiting(&self, what: &str) -> String {
@@ -117,7 +143,12 @@ impl Node {
         Ok(self.net()?.clock.deadline_of_waits())
     }
 
-    fn check(&self, what: &str, deadline: Option<Instant>) -> Result<(), Error> {
+    fn check(
+        &self,
+        what: &str,
+        deadline: Option<Instant>,
+        state: impl Fn() -> io::Result<String>,
+    ) -> Result<(), Error> {
         if let Some(failure) = self.failed_program() {
             return Err(Error::because(self.waiting(what), failure));
         }
@@ -125,7 +156,7 @@ impl Node {
             false => Ok(()),
             true => {
                 self.net().doing(|| self.waiting(what))?.gave_up.store(true, Ordering::Release);
-                let state = self.state().doing(|| self.waiting(what))?;
+                let state = state().doing(|| self.waiting(what))?;
                 Err(Error::because(
                     self.waiting(what),
                     format!("the test's timeout is about to pass; there was\n{state}"),
