@@ -113,12 +113,13 @@ fn topology(test: &Test, private: &TokenStream) -> TokenStream {
         (None, Some(value)) => value.clone(),
         (None, None) => return quote!(::core::option::Option::None),
     };
+    // No name that the value may mean.
     quote! {
         ::core::option::Option::Some({
-            fn topology() -> #private::Topology {
+            fn __netns_topology() -> #private::Topology {
                 #value
             }
-            topology
+            __netns_topology
         })
     }
 }

@@ -55,6 +55,15 @@ fn by_a_path(left: Node, right: Node) {
     assert!(left.ip().is_ipv4() && right.ip().is_ipv4());
 }
 
+fn topology() -> Topology {
+    shared::pair(Family::Dual)
+}
+
+#[netns_test(topology = topology())]
+fn of_the_keys_own_name(left: Node) {
+    assert!(left.ip().is_ipv6());
+}
+
 #[netns_test(topology = { let mut one = shared::pair(Family::V6); one.node("third"); one })]
 fn by_a_block(network: Network, third: Node) {
     assert_eq!(network.nodes().len(), 3);
