@@ -149,7 +149,7 @@ fn member(input: ParseStream<'_>, key: &str) -> Result<Ident> {
     if input.peek(token::Bracket) {
         let group: TokenTree = input.parse()?;
         let message =
-            format!("a graph names its nodes one by one: write `{key}({ident}_0, {ident}_1)`, or so many");
+            format!("a graph names its nodes one by one: write `{key}({ident}_0, {ident}_1)`, and so on");
         return Err(Error::new(group.span(), message));
     }
     if input.is_empty() { Ok(ident) } else { Err(input.error("expected `,`")) }
@@ -166,10 +166,15 @@ fn link(input: ParseStream<'_>) -> Result<(Link, LinkSpans)> {
         return Err(input.error("`->` is not available in this version: a link goes both ways, `a -- b`"));
     }
     if !(input.peek(Token![-]) && input.peek2(Token![-])) {
-        return Err(input.error(format!("expected `--` and the other end, as in `{} -- r1`", left.member)));
+        let span = if input.is_empty() { left_span } else { input.span() };
+        let message = format!("expected `--` and the other end, as in `{} -- r1`", left.member);
+        return Err(Error::new(span, message));
     }
     input.parse::<Token![-]>()?;
-    input.parse::<Token![-]>()?;
+    let dash = input.parse::<Token![-]>()?;
+    if input.is_empty() {
+        return Err(Error::new(dash.span, format!("expected the other end, as in `{} -- r1`", left.member)));
+    }
     let (right, right_span, right_interface) = end(input)?;
     if input.peek(Token![-]) {
         let message =
@@ -213,15 +218,16 @@ fn end(input: ParseStream<'_>) -> Result<(End, Span, Option<Span>)> {
     if !input.peek(Token![.]) {
         return Ok((end, ident.span(), None));
     }
-    input.parse::<Token![.]>()?;
+    let dot = input.parse::<Token![.]>()?;
+    let place = if input.is_empty() { dot.span } else { input.span() };
     let (name, span) = if input.peek(LitStr) {
         let text: LitStr = input.parse()?;
         (text.value(), text.span())
     } else {
-        let name = input.call(Ident::parse_any).map_err(|error| {
+        let name = input.call(Ident::parse_any).map_err(|_| {
             let message =
                 format!("expected the name of an interface, as in `{ident}.eth1` or `{ident}.\"eth0.5\"`");
-            Error::new(error.span(), message)
+            Error::new(place, message)
         })?;
         (name.unraw().to_string(), name.span())
     };
@@ -258,6 +264,9 @@ fn say(input: ParseStream<'_>, link: &mut Link, spans: &mut LinkSpans, seen: &mu
         return Err(Error::new(key.span(), format!("expected `=` after `{name}`, as in `{written}`")));
     }
     input.parse::<Token![=]>()?;
+    if input.is_empty() {
+        return Err(Error::new(key.span(), format!("`{name}` needs a value, as in `{written}`")));
+    }
     if name == "mtu" {
         let (mtu, span) = mtu(input)?;
         (link.mtu, spans.mtu) = (Some(mtu), Some(span));

@@ -273,8 +273,12 @@ static SENT: AtomicU32 = AtomicU32::new(0);
 /// The first datagram of a network, over IPv6 or IPv4, forth or back, in turn.
 fn first_datagram(one: &Node, other: &Node) {
     let number = SENT.fetch_add(1, Ordering::Relaxed);
-    let (from, to) = if number / 2 % 2 == 0 { (one, other) } else { (other, one) };
-    let own = |node: &Node| if number % 2 == 0 { IpAddr::V6(node.ip6()) } else { node.ip4().into() };
+    let position = (number % 2) as usize;
+    let (from, to) = match number / 2 % 2 {
+        0 => (one, other),
+        _ => (other, one),
+    };
+    let own = |node: &Node| [IpAddr::V6(node.ip6()), node.ip4().into()][position];
     let receiver = to.blocking_bind_udp((own(to), 9)).expect("a receiver");
     receiver.set_read_timeout(Some(LOST)).expect("a limit");
     let sender = from.blocking_bind_udp((own(from), 0)).expect("a sender");
