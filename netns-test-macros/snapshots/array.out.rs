@@ -10,6 +10,7 @@ fn array() {
             nodes: &["servers-0", "servers-1", "servers-2", "client"],
             shape: ::netns_test::__private::Shape::Star,
             family: ::netns_test::__private::Family::Dual,
+            topology: ::core::option::Option::None,
             timeout: ::core::option::Option::None,
             run_in: ::core::option::Option::Some("servers-1"),
             aliases: &[],

@@ -22,6 +22,7 @@ fn attributes() {
             nodes: &[#[cfg(feature = "a")] "a", #[cfg(not(feature = "a"))] "a", "b"],
             shape: ::netns_test::__private::Shape::Star,
             family: ::netns_test::__private::Family::Dual,
+            topology: ::core::option::Option::None,
             timeout: ::core::option::Option::None,
             run_in: ::core::option::Option::None,
             aliases: &[],

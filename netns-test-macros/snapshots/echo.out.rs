@@ -18,6 +18,7 @@ pub fn echo() {
             nodes: &["client", "web-server"],
             shape: ::netns_test::__private::Shape::Star,
             family: ::netns_test::__private::Family::Dual,
+            topology: ::core::option::Option::None,
             timeout: ::core::option::Option::None,
             run_in: ::core::option::Option::None,
             aliases: &[],

@@ -12,6 +12,7 @@ fn every_key() {
             nodes: &["node-0", "node-1", "node-2"],
             shape: crate::reexports::netns_test::__private::Shape::Line,
             family: crate::reexports::netns_test::__private::Family::V6,
+            topology: ::core::option::Option::None,
             timeout: ::core::option::Option::Some(
                 ::core::time::Duration::from_nanos(1500000000u64),
             ),

@@ -13,6 +13,7 @@ fn case_1() {
             nodes: &["a"],
             shape: ::netns_test::__private::Shape::Star,
             family: ::netns_test::__private::Family::Dual,
+            topology: ::core::option::Option::None,
             timeout: ::core::option::Option::None,
             run_in: ::core::option::Option::None,
             aliases: &[],

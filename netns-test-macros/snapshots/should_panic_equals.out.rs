@@ -10,6 +10,7 @@ fn should_panic_equals() {
             nodes: &[],
             shape: ::netns_test::__private::Shape::Star,
             family: ::netns_test::__private::Family::Dual,
+            topology: ::core::option::Option::None,
             timeout: ::core::option::Option::None,
             run_in: ::core::option::Option::None,
             aliases: &[],

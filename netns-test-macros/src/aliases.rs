@@ -19,6 +19,13 @@ pub(crate) struct Aliases {
     names: Vec<Spanned<String>>,
 }
 
+impl Aliases {
+    /// The node, as it is written; `Err` is the place that does not say it.
+    pub(crate) fn owner(&self) -> std::result::Result<&str, Span> {
+        self.node.as_ref().map(|node| node.value.as_str()).ok_or(self.span)
+    }
+}
+
 /// `server = ["relay.test"], client = ["a.test"]`
 pub(crate) fn of_nodes(input: ParseStream<'_>) -> Result<Vec<Aliases>> {
     let mut diag = Diag::default();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use netns_test_model::graph::{Addresses, Routes};
 use netns_test_model::{Family, Shape, parse_duration};
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens as _, format_ident};
@@ -11,6 +12,7 @@ use syn::{Error, Lit, LitInt, LitStr, Path, Result, Token, bracketed, parenthesi
 
 use crate::aliases::{self, Aliases};
 use crate::diag::{Diag, list, unknown};
+use crate::graph;
 
 /// What the attribute says; a key that it does not have is `None` or empty.
 #[derive(Default)]
@@ -19,7 +21,12 @@ pub(crate) struct Args {
     /// `nodes` is there, and could not be read: nothing follows from its absence.
     pub(crate) nodes_unread: bool,
     pub(crate) topology: Option<Spanned<Shape>>,
+    /// An expression that makes a `Topology`, in place of a shape.
+    pub(crate) value: Option<TokenStream>,
+    pub(crate) topology_span: Option<Span>,
+    pub(crate) graph: graph::Declared,
     pub(crate) family: Option<Family>,
+    pub(crate) family_span: Option<Span>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) run_in: Option<Spanned<String>>,
     pub(crate) aliases: Vec<Aliases>,
@@ -45,9 +52,14 @@ pub(crate) enum Flavor {
 }
 
 /// Every key, and how it is written.
-const KEYS: [(&str, &str); 11] = [
+const KEYS: [(&str, &str); 16] = [
     ("nodes", "nodes = 2"),
     ("topology", "topology = ring"),
+    ("routers", "routers(r1, r2)"),
+    ("switches", "switches(s)"),
+    ("links", "links(client -- r1, r1 -- server)"),
+    ("routes", "routes = connected"),
+    ("addresses", "addresses = none"),
     ("family", "family = v6"),
     ("timeout", "timeout = 10s"),
     ("run_in", "run_in = client"),
@@ -60,7 +72,7 @@ const KEYS: [(&str, &str); 11] = [
 ];
 
 /// Keys that the design has and this version has not.
-const LATER: [&str; 6] = ["links", "routers", "switches", "kubernetes", "matrix", "seed"];
+const LATER: [&str; 3] = ["kubernetes", "matrix", "seed"];
 
 /// What a test can require, and the variant of `__private::Require` that stands for it.
 const REQUIREMENTS: [(&str, &str); 1] = [("root", "Root")];
@@ -75,7 +87,7 @@ pub(crate) fn parse(tokens: TokenStream, diag: &mut Diag) -> Args {
             diag.at(entry.key.span(), format!("`{key}` is written twice: remove one"));
             continue;
         }
-        args.nodes_unread |= key == "nodes" && entry.number().is_err();
+        args.nodes_unread |= key == "nodes" && !entry.in_parentheses && entry.number().is_err();
         diag.take(args.set(&key, &entry));
         seen.push(key);
     }
@@ -123,11 +135,12 @@ fn entry(part: Vec<TokenTree>) -> Result<Entry> {
                 ));
             }
         };
-        if input.is_empty() {
+        let name = key.to_string();
+        let of_graph = graph::GROUPS.iter().find(|(group, _)| *group == name);
+        if input.is_empty() && (of_graph.is_none() || name == "nodes") {
             return Ok(Entry { key, value: None, in_parentheses: false });
         }
-        let name = key.to_string();
-        if name == "aliases" && input.peek(token::Paren) {
+        if (of_graph.is_some() || name == "aliases") && input.peek(token::Paren) {
             let content;
             parenthesized!(content in input);
             let value: TokenStream = content.parse()?;
@@ -137,7 +150,12 @@ fn entry(part: Vec<TokenTree>) -> Result<Entry> {
             };
         }
         let group = input.peek(token::Paren) || input.peek(token::Brace) || input.peek(token::Bracket);
-        if group && (LATER.contains(&name.as_str()) || name == "nodes") {
+        if let Some((_, example)) = of_graph
+            && (group || name != "nodes")
+        {
+            return Err(Error::new(key.span(), format!("`{name}` is written with parentheses: `{example}`")));
+        }
+        if group && LATER.contains(&name.as_str()) {
             input.parse::<TokenTree>()?;
             let message = format!("`{name}(..)` is not available in this version");
             return Err(Error::new(key.span(), message));
@@ -177,14 +195,33 @@ impl Args {
     /// The value goes to its place.
     fn set(&mut self, key: &str, entry: &Entry) -> Result<()> {
         match key {
+            _ if entry.in_parentheses && key != "aliases" => {
+                self.graph.group(&entry.key, entry.value.clone().unwrap_or_default())?;
+            }
             "nodes" => self.nodes = Some(entry.number()?),
             "topology" => {
+                self.topology_span = Some(entry.key.span());
+                if entry.is_expression() {
+                    self.value.clone_from(&entry.value);
+                    return Ok(());
+                }
                 let word = entry.word()?;
                 let shape = word.one_of("topology", Shape::ALL, |shape| shape.name())?;
                 self.topology = Some(Spanned { value: shape, span: word.span });
             }
             "family" => {
-                self.family = Some(entry.word()?.one_of("family", Family::ALL, |family| family.name())?)
+                let word = entry.word()?;
+                self.family_span = Some(word.span);
+                self.family = Some(word.one_of("family", Family::ALL, |family| family.name())?);
+            }
+            "routes" => {
+                let routes = entry.word()?.one_of("routes", Routes::ALL, |routes| routes.name())?;
+                self.graph.set_routes(&entry.key, routes);
+            }
+            "addresses" => {
+                let word = entry.word()?;
+                let addresses = word.one_of("addresses", Addresses::ALL, |addresses| addresses.name())?;
+                self.graph.set_addresses(&entry.key, addresses);
             }
             "timeout" => self.timeout = Some(entry.duration()?),
             "run_in" => {
@@ -282,6 +319,16 @@ impl Entry {
         whole.parse2(value.clone())
     }
 
+    /// Whether the value is more than a word or a literal: `my_topology()`, `shared::TOPOLOGY`.
+    fn is_expression(&self) -> bool {
+        let mut tokens = self.value.clone().unwrap_or_default().into_iter();
+        let first = tokens.next();
+        match tokens.next() {
+            Some(_) => true,
+            None => matches!(first, Some(TokenTree::Group(_))),
+        }
+    }
+
     fn example(&self) -> &'static str {
         let key = self.key.to_string();
         KEYS.iter().find(|(known, _)| *known == key).map_or("", |(_, example)| example)
@@ -324,15 +371,6 @@ impl Entry {
                 return Err(Error::new(text.span(), message));
             }
             let word = input.call(Ident::parse_any).map_err(|_| self.expected("a word"))?;
-            if self.key == "topology" && input.peek(token::Paren) || input.peek(Token![::]) {
-                return Err(Error::new_spanned(
-                    &self.value,
-                    format!(
-                        "a `Topology` value is not available in this version: expected {}",
-                        list(Shape::ALL.iter().map(|s| s.name()))
-                    ),
-                ));
-            }
             Ok(Word { text: word.to_string(), span: word.span() })
         })
     }

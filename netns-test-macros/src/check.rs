@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use netns_test_model::graph::Graph;
 use netns_test_model::{Family, Shape};
-use proc_macro2::{Group, Ident};
+use proc_macro2::{Group, Ident, TokenStream};
 use syn::{Attribute, Path, Result, Signature, Visibility};
 
 use crate::aliases;
@@ -12,6 +13,7 @@ use crate::arguments::{Argument, arguments};
 use crate::attributes::{ShouldPanic, attributes};
 use crate::diag::Diag;
 use crate::function::Function;
+use crate::graph;
 use crate::hosts::{Host, find, hosts, names};
 
 /// All that the expansion needs to know.
@@ -24,6 +26,10 @@ pub(crate) struct Test {
     pub(crate) hosts: Vec<Host>,
     pub(crate) shape: Shape,
     pub(crate) family: Family,
+    /// The graph that the nodes are in, instead of a shape.
+    pub(crate) graph: Option<Graph>,
+    /// The expression that makes the network, instead of both.
+    pub(crate) value: Option<TokenStream>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) run_in: Option<String>,
     /// Each with the index of its node in `hosts`.
@@ -51,7 +57,11 @@ pub(crate) fn check(args: Args, function: &Function, mut diag: Diag) -> Result<T
     let (arguments, whole) = arguments(&function.sig, &mut diag);
     let shape = args.topology.map_or(Shape::Star, |topology| topology.value);
     let family = args.family.unwrap_or(Family::Dual);
-    let hosts = if whole && !args.nodes_unread {
+    let hosts = if args.graph.is_there() {
+        graph::check(&args, &arguments, family, &mut diag)
+    } else if args.value.is_some() {
+        graph::named(&args, &mut diag)
+    } else if whole && !args.nodes_unread {
         hosts(&args, &arguments, shape, family, &function.sig, &mut diag)
     } else {
         // What could not be read is reported; what could still has names to check, but makes no network.
@@ -67,7 +77,11 @@ pub(crate) fn check(args: Args, function: &Function, mut diag: Diag) -> Result<T
         (Some(dns), Some(hosts)) => find(dns, |name| format!("dns = {name}"), hosts, &mut diag),
         _ => None,
     };
+    if !args.graph.is_there() {
+        graph::check_absent(&args, &arguments, &mut diag);
+    }
     let runtime = runtime(&args, &mut diag);
+    let graph = args.graph.is_there().then_some(args.graph.graph);
     diag.finish(Test {
         attrs: attributes.kept,
         vis: function.vis.clone(),
@@ -77,6 +91,8 @@ pub(crate) fn check(args: Args, function: &Function, mut diag: Diag) -> Result<T
         hosts: hosts.unwrap_or_default(),
         shape,
         family,
+        graph,
+        value: args.value,
         timeout: args.timeout,
         run_in,
         aliases,

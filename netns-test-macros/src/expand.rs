@@ -10,6 +10,7 @@ use syn::{Path, ReturnType, Type};
 use crate::attributes::ShouldPanic;
 use crate::check::{Runtime, Test};
 use crate::function::bare;
+use crate::graph;
 
 /// The crate by which an expansion reaches the run time.
 pub(crate) fn krate(given: Option<&Path>) -> TokenStream {
@@ -51,12 +52,14 @@ fn case(test: &Test, private: &TokenStream) -> TokenStream {
     let at = at(test.sig.ident.span());
     let (file, line) =
         (quote_spanned!(at=> ::core::file!()), quote_spanned!(test.sig.ident.span()=> ::core::line!()));
-    let nodes = test.hosts.iter().map(|host| {
+    // A value has its own.
+    let nodes = test.hosts.iter().filter(|_| test.value.is_none()).map(|host| {
         let (cfgs, name) = (&host.cfgs, &host.name);
         quote!(#(#cfgs)* #name)
     });
     let shape = variant(&test.shape);
     let family = variant(&test.family);
+    let topology = topology(test, private);
     let timeout = match test.timeout {
         None => quote!(::core::option::Option::None),
         Some(timeout) => {
@@ -91,6 +94,7 @@ fn case(test: &Test, private: &TokenStream) -> TokenStream {
             nodes: &[#(#nodes),*],
             shape: #private::Shape::#shape,
             family: #private::Family::#family,
+            topology: #topology,
             timeout: #timeout,
             run_in: #run_in,
             aliases: &[#(#aliases),*],
@@ -99,6 +103,24 @@ fn case(test: &Test, private: &TokenStream) -> TokenStream {
             require: &[#(#private::Require::#require),*],
             should_panic: #private::ShouldPanic::#should_panic,
         }
+    }
+}
+
+/// The function that makes the network, where shape and names do not tell it.
+fn topology(test: &Test, private: &TokenStream) -> TokenStream {
+    let value = match (&test.graph, &test.value) {
+        (Some(graph), _) => graph::value(graph, &variant(&test.family), private),
+        (None, Some(value)) => value.clone(),
+        (None, None) => return quote!(::core::option::Option::None),
+    };
+    // No name that the value may mean.
+    quote! {
+        ::core::option::Option::Some({
+            fn __netns_topology() -> #private::Topology {
+                #value
+            }
+            __netns_topology
+        })
     }
 }
 

@@ -17,6 +17,13 @@ pub(crate) struct Host {
     argument: Option<Ident>,
 }
 
+impl Host {
+    /// A node that the attribute itself names.
+    pub(crate) fn declared(name: String) -> Self {
+        Self { name, cfgs: Vec::new(), argument: None }
+    }
+}
+
 /// The nodes of the network, from `nodes = N` or from the arguments, unless they are too many to name.
 pub(crate) fn hosts(
     args: &Args,
@@ -127,7 +134,7 @@ fn counts_agree(nodes: Spanned<usize>, count: usize, arguments: &[Argument], dia
 /// The nodes by name. No argument declares one: `node-0`, `node-1`, ….
 fn named(nodes: Option<Spanned<usize>>, count: usize, arguments: &[Argument]) -> Vec<Host> {
     if count == 0 {
-        let name = |n| Host { name: format!("node-{n}"), cfgs: Vec::new(), argument: None };
+        let name = |n| Host::declared(format!("node-{n}"));
         return (0..nodes.map_or(0, |nodes| nodes.value)).map(name).collect();
     }
     let mut hosts = Vec::new();

@@ -10,6 +10,7 @@ mod diag;
 mod expand;
 mod fallback;
 mod function;
+mod graph;
 mod hosts;
 mod rstest;
 #[cfg(test)]

@@ -9,8 +9,11 @@ use std::time::Duration;
 use tokio::task::LocalSet;
 
 pub use inventory;
-use netns_test_model::{Alias, Topology};
+use netns_test_model::Alias;
+pub use netns_test_model::graph::{Addresses, Routes};
 pub use netns_test_model::{Family, Shape};
+
+pub use crate::topology::Topology;
 
 use crate::error::{Doing, Error};
 use crate::harness::{self, Stop};
@@ -34,6 +37,8 @@ pub struct TestCase {
     pub shape: Shape,
     /// Which addresses they have.
     pub family: Family,
+    /// Makes the network, where the three above do not tell all of it.
+    pub topology: Option<fn() -> Topology>,
     /// How long the body may take; `None` is the default.
     pub timeout: Option<Duration>,
     /// The node that the body runs in.
@@ -52,12 +57,15 @@ pub struct TestCase {
 
 impl TestCase {
     /// The network, not yet checked.
-    pub(crate) fn topology(&self) -> Topology {
+    pub(crate) fn topology(&self) -> netns_test_model::Topology {
+        let nodes = self.nodes.iter().map(ToString::to_string).collect();
+        let topology = match self.topology {
+            Some(make) => make().model(),
+            None => netns_test_model::Topology::new(nodes, self.shape, self.family),
+        };
         let aliases = self.aliases.iter();
         let aliases = aliases.map(|&(node, name)| Alias { node: node.to_owned(), name: name.to_owned() });
-        Topology::new(self.nodes.iter().map(ToString::to_string).collect(), self.shape, self.family)
-            .with_aliases(aliases.collect())
-            .with_dns(self.dns.map(str::to_owned))
+        topology.with_aliases(aliases.collect()).with_dns(self.dns.map(str::to_owned))
     }
 
     /// The test's path as libtest writes it: without the crate.

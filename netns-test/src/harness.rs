@@ -112,7 +112,7 @@ fn live(test: &'static TestCase, body: Body) -> Verdict {
     if let Err(text) = report::Wanted::read() {
         return Verdict::Fail(text);
     }
-    let _share = match gate::enter(test.nodes.len()) {
+    let _share = match gate::enter(topology.nodes.len()) {
         Ok(share) => share,
         Err(cause) => return Verdict::Unsupported(cause),
     };

@@ -6,7 +6,7 @@ use crate::node::Node;
 
 /// A type that a netns test may have as an argument.
 ///
-/// `Node`, `[Node; N]` and [`Network`] implement it. A type of your own can gather what your tests need, once:
+/// `Node`, [`Router`](crate::Router), `[Node; N]` and [`Network`] implement it. A type of your own can gather what your tests need, once:
 ///
 /// ```
 /// use netns_test::{Argument, Error, FromNetwork, Node, netns_test};
@@ -30,7 +30,7 @@ use crate::node::Node;
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument of a netns test",
-    label = "not a `Node`, a `[Node; N]`, a `Network`, nor a type that implements `FromNetwork`",
+    label = "not a `Node`, a `Router`, a `[Node; N]`, a `Network`, nor a type that implements `FromNetwork`",
     note = "implement `netns_test::FromNetwork` for it, or mark it for rstest with `#[case]`, `#[values]` or a fixture"
 )]
 pub trait FromNetwork: Sized {

@@ -20,7 +20,7 @@
 //! ```
 //!
 //! The attribute is [`netns_test`](macro@netns_test), and its page lists what it takes. A [`Node`] is the handle to one host, a
-//! [`Network`] to all of them, and [`FromNetwork`] makes arguments of your own types.
+//! [`Network`] to all of them, a [`Router`] to a node that passes packets on, and [`FromNetwork`] makes arguments of your own types.
 //!
 //! # Where code runs
 //!
@@ -47,7 +47,8 @@
 //! # Names and addresses
 //!
 //! They follow from the declaration alone. Node *i*, counted from 1, has `10.0.0.i` and `2001:db8::i` (hexadecimal) in a star, on its
-//! interface `eth0`. Every node resolves the name of every node. [`Node::ip`] is the address that the name resolves to first, and
+//! interface `eth0`. In a graph (`nodes(..)`, `routers(..)`, `links(..)`, or a [`Topology`] built in code) every link has a prefix, and
+//! every end of it an address; the [attribute's page](macro@netns_test#links) says which. Every node resolves the name of every node. [`Node::ip`] is the address that the name resolves to first, and
 //! what a bare port in `listen_tcp(7)` stands for; [`ToEndpoint`] lists the other forms.
 //!
 //! More names come from the attribute's `aliases`, from [`Node::add_host`], and from DNS: `dns = server` has every node ask that one, and
@@ -118,13 +119,17 @@ mod provision;
 mod queue;
 mod registry;
 mod report;
+mod router;
 #[expect(unsafe_code, reason = "the one place for it")]
 mod sys;
 mod sysctl;
 mod teardown;
+mod topology;
 mod worker;
 
 pub use netns_test_macros::{netns_test, test};
+pub use netns_test_model::Family;
+pub use netns_test_model::graph::{Addresses, Routes};
 
 pub use crate::error::Error;
 pub use crate::inject::{Argument, FromNetwork};
@@ -134,6 +139,8 @@ pub use crate::network::Network;
 pub use crate::node::{Interface, Node, ThreadHandle, ToEndpoint};
 pub use crate::panics::AllowPanics;
 pub use crate::program::{Child, Command, Signal};
+pub use crate::router::Router;
+pub use crate::topology::{LinkBuilder, Topology};
 
 /// Pages to read: nothing in here is code.
 pub mod guide {

@@ -3,7 +3,9 @@
 //! All of it follows from the declaration alone. Node number `n`, counted from 1, is `10.0.0.n` and `2001:db8::n` (RFC
 //! 3849's documentation prefix, which sorts before IPv4 on glibc and on musl, RFC 6724), in bytes and in hexadecimal. On
 //! a star these stand on `eth0` with a prefix that all share; elsewhere they stand on `lo`, and the links, which have
-//! prefixes of their own, are routed.
+//! prefixes of their own, are routed. In a graph, the addresses are those of the links' ends.
+
+mod graph;
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -39,14 +41,27 @@ impl Plan {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Wiring {
-    /// Nothing to wire.
-    Nothing,
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wiring {
     /// veth pairs between nodes.
-    Pairs(Vec<[End; 2]>),
-    /// One switch with a port for each node.
-    Switch(Vec<End>),
+    pub(crate) pairs: Vec<[End; 2]>,
+    /// Switches, with what is on each.
+    pub(crate) switches: Vec<Vec<End>>,
+}
+
+impl Wiring {
+    fn of_pairs(pairs: Vec<[End; 2]>) -> Self {
+        Self { pairs, switches: Vec::new() }
+    }
+
+    /// One more link of these ends, whatever it takes.
+    fn connect(&mut self, ends: Vec<End>) {
+        match ends[..] {
+            // A switch between two is a wire.
+            [left, right] => self.pairs.push([left, right]),
+            _ => self.switches.push(ends),
+        }
+    }
 }
 
 /// An interface of a node: indices into [`Plan::nodes`] and [`NodePlan::interfaces`].
@@ -59,16 +74,22 @@ pub(crate) struct End {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NodePlan {
     pub(crate) name: String,
+    /// The families of the network.
+    pub(crate) family: Family,
     /// What it is called, too.
     pub(crate) aliases: Vec<String>,
     pub(crate) ip4: Option<Ipv4Addr>,
     pub(crate) ip6: Option<Ipv6Addr>,
+    /// Its addresses beside those two.
+    pub(crate) more: Vec<IpAddr>,
     pub(crate) interfaces: Vec<InterfacePlan>,
     /// Addresses of the loopback interface beside `127.0.0.1` and `::1`.
     pub(crate) loopback: Vec<(IpAddr, u8)>,
     pub(crate) routes: Vec<RoutePlan>,
     /// Whether it passes on packets that are not its own.
     pub(crate) forwards: bool,
+    /// Whether it was declared as a router.
+    pub(crate) is_router: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +97,11 @@ pub(crate) struct InterfacePlan {
     pub(crate) name: String,
     pub(crate) index: u32,
     pub(crate) mac: [u8; 6],
+    /// The largest packet that it sends; `None` leaves it to the kernel.
+    pub(crate) mtu: Option<u32>,
     pub(crate) addresses: Vec<(IpAddr, u8)>,
+    /// Whether its prefixes are routed to it.
+    pub(crate) has_routes: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,19 +116,23 @@ pub(crate) struct RoutePlan {
 impl NodePlan {
     /// The node's own addresses, the one that its name resolves to first at the front.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
-        self.ip6.map(IpAddr::V6).into_iter().chain(self.ip4.map(IpAddr::V4))
+        let first = self.ip6.map(IpAddr::V6).into_iter().chain(self.ip4.map(IpAddr::V4));
+        first.chain(self.more.iter().copied())
     }
 
     fn new(number: usize, name: &str, family: Family) -> Self {
         Self {
             name: name.to_owned(),
+            family,
             aliases: Vec::new(),
             ip4: family.has_v4().then(|| ip4(0, number)),
             ip6: family.has_v6().then(|| ip6(0, 0, number)),
+            more: Vec::new(),
             interfaces: Vec::new(),
             loopback: Vec::new(),
             routes: Vec::new(),
             forwards: false,
+            is_router: false,
         }
     }
 
@@ -116,7 +145,9 @@ impl NodePlan {
             index: FIRST_INDEX + position as u32,
             // Locally administered (IEEE 802: bit 1 of the first octet), "nt", the interface, the node.
             mac: [0x02, b'n', b't', position as u8, high, low],
+            mtu: None,
             addresses,
+            has_routes: true,
         });
         position
     }
@@ -148,25 +179,11 @@ pub(crate) fn plan(topology: &Topology) -> Plan {
         .enumerate()
         .map(|(index, name)| NodePlan::new(index + 1, name, family))
         .collect();
-    let wiring = match topology.shape {
-        _ if nodes.is_empty() => Wiring::Nothing,
-        Shape::Star => star(&mut nodes),
-        Shape::Line => {
-            routed(&mut nodes, family, (1..topology.nodes.len()).map(|right| (right - 1, right)).collect())
-        }
-        Shape::Ring => {
-            let count = topology.nodes.len();
-            routed(&mut nodes, family, (0..count).map(|left| (left, (left + 1) % count)).collect())
-        }
-        Shape::Mesh => {
-            let count = topology.nodes.len();
-            let all = (0..count).flat_map(|left| (left + 1..count).map(move |right| (left, right))).collect();
-            routed(&mut nodes, family, all)
-        }
-        _ => unreachable!("`Topology::check` refuses shapes that this version cannot build"),
+    let wiring = match &topology.graph {
+        Some(graph) => graph::wire(graph, family, &mut nodes),
+        None => shaped(topology, &mut nodes),
     };
     for node in &mut nodes {
-        add_multicast(node, family);
         let own = topology.aliases.iter().filter(|alias| alias.node == node.name);
         node.aliases = own.map(|alias| alias.name.clone()).collect();
     }
@@ -174,6 +191,25 @@ pub(crate) fn plan(topology: &Topology) -> Plan {
     let server = topology.dns.as_ref().and_then(|dns| nodes.iter().find(|node| node.name == *dns));
     let resolver = server.and_then(|server| server.addresses().next()).map(|ip| resolver(&[ip]));
     Plan { family, nodes, wiring, hosts, resolver }
+}
+
+fn shaped(topology: &Topology, nodes: &mut [NodePlan]) -> Wiring {
+    let (family, count) = (topology.family, nodes.len());
+    let wiring = match topology.shape {
+        _ if nodes.is_empty() => Wiring::default(),
+        Shape::Star => star(nodes),
+        Shape::Line => routed(nodes, family, (1..count).map(|right| (right - 1, right)).collect()),
+        Shape::Ring => routed(nodes, family, (0..count).map(|left| (left, (left + 1) % count)).collect()),
+        Shape::Mesh => {
+            let all = (0..count).flat_map(|left| (left + 1..count).map(move |right| (left, right))).collect();
+            routed(nodes, family, all)
+        }
+        _ => unreachable!("`Topology::check` refuses shapes that this version cannot build"),
+    };
+    for node in nodes {
+        add_multicast(node, family);
+    }
+    wiring
 }
 
 fn star(nodes: &mut [NodePlan]) -> Wiring {
@@ -187,11 +223,9 @@ fn star(nodes: &mut [NodePlan]) -> Wiring {
             End { node: index, interface }
         })
         .collect();
-    match ends[..] {
-        // A switch between two is a wire.
-        [left, right] => Wiring::Pairs(vec![[left, right]]),
-        _ => Wiring::Switch(ends),
-    }
+    let mut wiring = Wiring::default();
+    wiring.connect(ends);
+    wiring
 }
 
 fn routed(nodes: &mut [NodePlan], family: Family, links: Vec<(usize, usize)>) -> Wiring {
@@ -226,7 +260,7 @@ fn routed(nodes: &mut [NodePlan], family: Family, links: Vec<(usize, usize)>) ->
             }
         }
     }
-    Wiring::Pairs(pairs)
+    Wiring::of_pairs(pairs)
 }
 
 #[derive(Clone)]
@@ -305,7 +339,7 @@ mod tests {
     #[test]
     fn two_nodes_on_a_star_are_one_veth_pair() {
         let plan = planned(2, Shape::Star, Family::Dual);
-        assert!(matches!(&plan.wiring, Wiring::Pairs(pairs) if pairs.len() == 1));
+        assert_eq!((plan.wiring.pairs.len(), plan.wiring.switches.len()), (1, 0));
         assert_eq!(plan.nodes[1].ip4, Some(Ipv4Addr::new(10, 0, 0, 2)));
         assert_eq!(plan.nodes[1].ip6, Some("2001:db8::2".parse().unwrap()));
         assert_eq!(plan.nodes[1].interfaces[0].mac, [2, b'n', b't', 0, 0, 2]);
@@ -334,7 +368,8 @@ mod tests {
     #[test]
     fn three_nodes_on_a_star_have_a_switch() {
         let plan = planned(3, Shape::Star, Family::V4);
-        assert!(matches!(&plan.wiring, Wiring::Switch(ends) if ends.len() == 3));
+        assert_eq!((plan.wiring.pairs.len(), plan.wiring.switches.len()), (0, 1));
+        assert_eq!(plan.wiring.switches[0].len(), 3);
         assert!(plan.nodes.iter().all(|node| !node.forwards && node.ip6.is_none()));
     }
 

@@ -25,7 +25,7 @@ use crate::netlink::{Batch, LinkEnd, NetlinkError, Request, RouteSocket};
 use crate::network::{Clock, Net};
 use crate::node::NodeState;
 use crate::panics::Witness;
-use crate::plan::{End, NodePlan, Plan, Wiring};
+use crate::plan::{End, NodePlan, Plan};
 use crate::registry::{self, Place};
 use crate::teardown::Reaped;
 use crate::{gate, report, sysctl, worker};
@@ -33,17 +33,21 @@ use crate::{gate, report, sysctl, worker};
 /// The loopback interface has this index in every namespace (`LOOPBACK_IFINDEX` in the kernel).
 const LOOPBACK: u32 = 1;
 
-/// The interface that a switch's macvlans stand on, and its other end, which keeps its carrier.
-const TRUNK: [u32; 2] = [90, 91];
+/// The index of a switch's first interface: of the one that its macvlans stand on, whose other end has the next, or of
+/// the bridge that it is. The next switch's is two further.
+const FIRST_SWITCH: u32 = 100;
 
-/// The bridge of a switch that is one.
-const BRIDGE: u32 = 92;
+/// The index of the bridges' first port; the others follow, those of all switches in one row.
+const FIRST_PORT: u32 = 10_000;
 
-/// A bridge's first port; the others follow.
-const FIRST_PORT: u32 = 100;
+/// The MTU of an interface that has none of its own, as the kernel chooses it.
+const DEFAULT_MTU: u32 = 1500;
 
-/// The switch's own MAC addresses; no node's interface has number 255.
-const SWITCH_MAC: [[u8; 6]; 2] = [[0x02, b'n', b't', 0xff, 0, 0], [0x02, b'n', b't', 0xff, 0, 1]];
+/// The MAC address of the side (0 or 1) of a switch; no node's interface has number 255.
+fn switch_mac(switch: usize, side: u8) -> [u8; 6] {
+    let [.., high, low] = (2 * switch + usize::from(side)).to_be_bytes();
+    [0x02, b'n', b't', 0xff, high, low]
+}
 
 /// How long a network may take to carry its first packet. It takes well under a millisecond; a kernel that needs longer
 /// than this is broken or starved.
@@ -61,7 +65,7 @@ pub(crate) fn provision(
     // Entering mount namespaces moves it to the root directory.
     let directory = WorkingDirectory::of_this_thread();
     // The base has a mount namespace more, and only the first time.
-    let all = plan.nodes.len() + 1 + usize::from(matches!(plan.wiring, Wiring::Switch(_)));
+    let all = plan.nodes.len() + 1 + usize::from(!plan.wiring.switches.is_empty());
     let base = with_room(all, mounts::base)?;
     base.settle()?;
     let body = with_room(all, Namespaces::unshare)?;
@@ -72,9 +76,9 @@ pub(crate) fn provision(
     }
     sysctl::apply(plan.family, false)?;
     raise_loopback()?;
-    let switch = match &plan.wiring {
-        Wiring::Switch(_) => Some(with_room(all, Switch::make)?),
-        Wiring::Nothing | Wiring::Pairs(_) => None,
+    let switch = match plan.wiring.switches.is_empty() {
+        true => None,
+        false => Some(with_room(all, Switches::make)?),
     };
     let make_node = |node| make_node(base, &body, node, plan.family, all);
     let nodes: Vec<(Namespaces, RouteSocket)> = plan.nodes.iter().map(make_node).collect::<Result<_, _>>()?;
@@ -110,8 +114,8 @@ fn make_node(
     Ok((namespaces, socket))
 }
 
-/// A switch: a namespace of its own, and what the nodes' interfaces are ports of in it.
-struct Switch {
+/// The network's switches: a namespace of their own, and what the nodes' interfaces are ports of in it.
+struct Switches {
     net: OwnedFd,
     socket: RouteSocket,
     kind: SwitchKind,
@@ -140,48 +144,70 @@ impl SwitchKind {
     }
 }
 
-impl Switch {
+impl Switches {
     fn make() -> Result<Self, Error> {
         let kind = SwitchKind::wanted()?;
         unshare(CloneFlags::CLONE_NEWNET).doing(|| "create the network namespace of the switch")?;
         let net =
             fs::File::open("/proc/thread-self/ns/net").doing(|| "open the namespace of the switch")?.into();
-        // The switch has no addresses, so that nothing but the nodes speaks on it.
+        // A switch has no addresses, so that nothing but the nodes speaks on it.
         sysctl::apply(Family::V4, false)?;
         let socket = RouteSocket::open().doing(|| "open a netlink socket in the switch")?;
         Ok(Self { net, socket, kind })
     }
 
-    /// Makes the veth pair that macvlans stand on: without its other end it would have no carrier.
-    fn make_trunk(&self) -> Result<(), NetlinkError> {
-        let [trunk, end] = [("trunk", 0), ("end", 1)].map(|(name, side)| LinkEnd {
-            index: TRUNK[side],
-            mac: Some(SWITCH_MAC[side]),
+    /// Makes the veth pair that a switch's macvlans stand on: without its other end it would have no carrier.
+    ///
+    /// No macvlan can send more than what it stands on.
+    fn make_trunk(&self, switch: usize, mtu: Option<u32>) -> Result<(), NetlinkError> {
+        let first = first_index(switch);
+        let names = [format!("trunk{switch}"), format!("end{switch}")];
+        let [trunk, end] = [0, 1].map(|side| LinkEnd {
+            index: first + u32::from(side),
+            mac: Some(switch_mac(switch, side)),
+            mtu,
             up: side == 0,
-            ..LinkEnd::new(name)
+            ..LinkEnd::new(&names[usize::from(side)])
         });
         let mut batch = Batch::new();
-        batch.push(Request::veth(&trunk, &end), || "create veth `switch/trunk`".to_owned());
-        batch.push(Request::set_up(TRUNK[1], true), || "switch on `switch/end`".to_owned());
+        batch.push(Request::veth(&trunk, &end), || format!("create veth `switch/{}`", names[0]));
+        batch.push(Request::set_up(first + 1, true), || format!("switch on `switch/{}`", names[1]));
         self.socket.send(batch)
     }
 
-    /// Connects the nodes' interfaces; returns whether they are up already.
-    fn attach(&self, ports: &[Port<'_>]) -> Result<bool, NetlinkError> {
+    /// Connects the nodes' interfaces to the switches; returns whether they are up already.
+    fn attach(&self, switches: &[Vec<Port<'_>>]) -> Result<bool, NetlinkError> {
         if self.kind == SwitchKind::Macvlans {
-            match self.make_trunk().and_then(|()| self.attach_macvlans(ports)) {
+            let attached = switches.iter().enumerate().try_for_each(|(switch, ports)| {
+                // What has no MTU of its own would take the trunk's.
+                let most = ports.iter().filter_map(|port| port.end.mtu).max();
+                let raised = most.filter(|most| *most > DEFAULT_MTU);
+                self.make_trunk(switch, raised)?;
+                self.attach_macvlans(switch, ports, raised.map(|_| DEFAULT_MTU))
+            });
+            match attached {
                 Err(error) if error.source.raw_os_error() == Some(nix::libc::EOPNOTSUPP) => {}
                 attached => return attached.map(|()| true),
             }
         }
-        self.attach_to_bridge(ports).map(|()| false)
+        let mut next = FIRST_PORT;
+        for (switch, ports) in switches.iter().enumerate() {
+            self.attach_to_bridge(switch, ports, &mut next)?;
+        }
+        Ok(false)
     }
 
-    fn attach_macvlans(&self, ports: &[Port<'_>]) -> Result<(), NetlinkError> {
+    fn attach_macvlans(
+        &self,
+        switch: usize,
+        ports: &[Port<'_>],
+        mtu: Option<u32>,
+    ) -> Result<(), NetlinkError> {
         ports.chunks(64).try_for_each(|chunk| {
             let mut batch = Batch::new();
             for Port { end, name } in chunk {
-                batch.push(Request::macvlan(end, TRUNK[0]), move || {
+                let end = LinkEnd { mtu: end.mtu.or(mtu), ..*end };
+                batch.push(Request::macvlan(&end, first_index(switch)), move || {
                     format!("create macvlan {name} on the switch")
                 });
             }
@@ -189,23 +215,35 @@ impl Switch {
         })
     }
 
-    fn attach_to_bridge(&self, ports: &[Port<'_>]) -> Result<(), NetlinkError> {
-        let bridge = LinkEnd { index: BRIDGE, mac: Some(SWITCH_MAC[0]), up: true, ..LinkEnd::new("bridge") };
-        self.socket.request(Request::bridge(&bridge), || "create bridge `switch/bridge`".to_owned())?;
-        for (number, Port { end, name }) in ports.iter().enumerate() {
-            let (port, index) = (format!("port{number}"), FIRST_PORT + number as u32);
+    fn attach_to_bridge(
+        &self,
+        switch: usize,
+        ports: &[Port<'_>],
+        next: &mut u32,
+    ) -> Result<(), NetlinkError> {
+        // The namespace may have the trunks of macvlans that turned out not to be there.
+        let (name, index) = (format!("bridge{switch}"), first_index(switch) + 2 * FIRST_PORT);
+        let bridge = LinkEnd { index, mac: Some(switch_mac(switch, 0)), up: true, ..LinkEnd::new(&name) };
+        self.socket.request(Request::bridge(&bridge), || format!("create bridge `switch/{name}`"))?;
+        for Port { end, name } in ports {
+            let (port, number) = (format!("port{}", *next - FIRST_PORT), *next);
+            *next += 1;
             let mut batch = Batch::new();
             let request = Request::veth(
-                &LinkEnd { index, up: true, ..LinkEnd::new(&port) },
+                &LinkEnd { index: number, mtu: end.mtu, up: true, ..LinkEnd::new(&port) },
                 &LinkEnd { up: false, ..*end },
             );
             batch.push(request, || format!("create veth `switch/{port}` – {name}"));
-            let request = Request::set_controller(index, Some(BRIDGE));
+            let request = Request::set_controller(number, Some(index));
             batch.push(request, || format!("make `{port}` a port of the bridge"));
             self.socket.send(batch)?;
         }
         Ok(())
     }
+}
+
+fn first_index(switch: usize) -> u32 {
+    FIRST_SWITCH + 2 * switch as u32
 }
 
 /// What is to be connected to a switch.
@@ -214,12 +252,13 @@ struct Port<'a> {
     name: String,
 }
 
-fn wire(plan: &Plan, switch: Option<&Switch>, nodes: &[(Namespaces, RouteSocket)]) -> Result<(), Error> {
+fn wire(plan: &Plan, switch: Option<&Switches>, nodes: &[(Namespaces, RouteSocket)]) -> Result<(), Error> {
     let link_end = |end: End| {
         let interface = &plan.nodes[end.node].interfaces[end.interface];
         LinkEnd {
             index: interface.index,
             mac: Some(interface.mac),
+            mtu: interface.mtu,
             up: true,
             netns: Some(nodes[end.node].0.net()),
             ..LinkEnd::new(&interface.name)
@@ -231,29 +270,25 @@ fn wire(plan: &Plan, switch: Option<&Switch>, nodes: &[(Namespaces, RouteSocket)
     };
     // The interfaces whose other end was not there yet when they were created.
     let mut second_ends: Vec<Vec<u32>> = vec![Vec::new(); plan.nodes.len()];
-    match (&plan.wiring, switch) {
-        (Wiring::Pairs(pairs), _) => {
-            for chunk in pairs.chunk_by(|left, right| left[0].node == right[0].node) {
-                let mut batch = Batch::new();
-                for &[left, right] in chunk {
-                    // A peer cannot be created up: it has no other end yet.
-                    let request = Request::veth(&link_end(left), &LinkEnd { up: false, ..link_end(right) });
-                    batch.push(request, move || format!("create veth {} – {}", name(left), name(right)));
-                    second_ends[right.node].push(plan.nodes[right.node].interfaces[right.interface].index);
-                }
-                nodes[chunk[0][0].node].1.send(batch)?;
+    for chunk in plan.wiring.pairs.chunk_by(|left, right| left[0].node == right[0].node) {
+        let mut batch = Batch::new();
+        for &[left, right] in chunk {
+            // A peer cannot be created up: it has no other end yet.
+            let request = Request::veth(&link_end(left), &LinkEnd { up: false, ..link_end(right) });
+            batch.push(request, move || format!("create veth {} – {}", name(left), name(right)));
+            second_ends[right.node].push(plan.nodes[right.node].interfaces[right.interface].index);
+        }
+        nodes[chunk[0][0].node].1.send(batch)?;
+    }
+    if let Some(switch) = switch {
+        let port = |&end: &End| Port { end: link_end(end), name: name(end) };
+        let switches: Vec<Vec<Port<'_>>> =
+            plan.wiring.switches.iter().map(|ends| ends.iter().map(port).collect()).collect();
+        if !switch.attach(&switches)? {
+            for end in plan.wiring.switches.iter().flatten() {
+                second_ends[end.node].push(plan.nodes[end.node].interfaces[end.interface].index);
             }
         }
-        (Wiring::Switch(ends), Some(switch)) => {
-            let ports: Vec<Port<'_>> =
-                ends.iter().map(|&end| Port { end: link_end(end), name: name(end) }).collect();
-            if !switch.attach(&ports)? {
-                for end in ends {
-                    second_ends[end.node].push(plan.nodes[end.node].interfaces[end.interface].index);
-                }
-            }
-        }
-        (Wiring::Nothing, _) | (Wiring::Switch(_), None) => {}
     }
     for ((node, (_, socket)), second_ends) in plan.nodes.iter().zip(nodes).zip(second_ends) {
         socket.send(configuration(node, &second_ends))?;
@@ -270,7 +305,9 @@ fn configuration<'a>(node: &'a NodePlan, second_ends: &[u32]) -> Batch<'a> {
         });
     }
     for (link, name, ip, prefix_len) in addresses(node) {
-        let address = Address::new(link, ip, prefix_len);
+        let has_routes =
+            node.interfaces.iter().all(|interface| interface.index != link || interface.has_routes);
+        let address = Address { prefix_route: has_routes, ..Address::new(link, ip, prefix_len) };
         let describe = move || format!("add address {ip}/{prefix_len} to `{}/{name}`", node.name);
         batch.push(Request::add_address(&address), describe);
     }
@@ -305,7 +342,7 @@ fn addresses(node: &NodePlan) -> impl Iterator<Item = (u32, &str, std::net::IpAd
 /// A veth whose peer is not up yet drops silently, and its activation happens in a kernel worker.
 fn await_readiness(
     plan: &Plan,
-    switch: Option<&Switch>,
+    switch: Option<&Switches>,
     nodes: &[(Namespaces, RouteSocket)],
 ) -> Result<(), Error> {
     let started = Instant::now();
@@ -359,7 +396,7 @@ fn assemble(
     flavor: Runtime,
     limit: Option<Duration>,
     body: Namespaces,
-    switch: Option<Switch>,
+    switch: Option<Switches>,
     nodes: Vec<(Namespaces, RouteSocket)>,
 ) -> Result<Arc<Net>, Error> {
     let net = Arc::new_cyclic(|net: &Weak<Net>| Net {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use crate::graph::Interface;
 use crate::name::{check_alias, check_name};
 use crate::{About, MAX_NODES, Problem, Shape, Topology, closest};
 
@@ -14,6 +15,26 @@ impl Topology {
     /// Every [`Problem`] that there is: a name that is no host name, two nodes of one name, too few or too many nodes
     /// for the shape; an alias that is no domain name or a name already; a node that is not there.
     pub fn check(&self) -> Result<(), Vec<Problem>> {
+        let mut problems = match &self.graph {
+            Some(graph) => {
+                let found = graph.resolve(self.family).err().unwrap_or_default();
+                found
+                    .into_iter()
+                    .map(|found| Problem { about: About::Network, message: found.message })
+                    .collect()
+            }
+            None => self.check_shape(),
+        };
+        self.check_aliases(&mut problems);
+        if let Some(node) = &self.dns
+            && let Err(message) = self.knows(node).and_then(|()| self.is_addressed(node))
+        {
+            problems.push(Problem { about: About::Dns, message });
+        }
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    fn check_shape(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         if let Err(message) = check_count(self.nodes.len(), self.shape) {
             problems.push(Problem { about: About::Network, message });
@@ -34,13 +55,7 @@ impl Topology {
                 }
             }
         }
-        self.check_aliases(&mut problems);
-        if let Some(node) = &self.dns
-            && let Err(message) = self.knows(node)
-        {
-            problems.push(Problem { about: About::Dns, message });
-        }
-        if problems.is_empty() { Ok(()) } else { Err(problems) }
+        problems
     }
 
     fn check_aliases(&self, problems: &mut Vec<Problem>) {
@@ -74,6 +89,21 @@ impl Topology {
                     let owner = owner.get();
                     problem(format!("`{name}` is a name of `{owner}` already: choose another for `{node}`"));
                 }
+            }
+        }
+    }
+
+    /// Whether the node, which there is, has an address to be asked at.
+    fn is_addressed(&self, node: &str) -> Result<(), String> {
+        // Every node of a shape has one; of a graph that cannot be built, nothing can be said.
+        let Some(Ok(resolved)) = self.graph.as_ref().map(|graph| graph.resolve(self.family)) else {
+            return Ok(());
+        };
+        let is_own = |interface: &&Interface| resolved.hosts[interface.host].name == node;
+        match resolved.interfaces.iter().filter(is_own).any(|interface| !interface.addresses.is_empty()) {
+            true => Ok(()),
+            false => {
+                Err(format!("`{node}` has no address to be asked for names at: give it one, or remove `dns`"))
             }
         }
     }
@@ -112,6 +142,7 @@ pub fn check_count(nodes: usize, shape: Shape) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::{End, Graph, Kind, Link, Member};
     use crate::{Alias, Family};
 
     fn problems(names: &[&str], shape: Shape) -> Vec<(About, String)> {
@@ -197,6 +228,25 @@ mod tests {
             assert_eq!(found[0].0, About::Alias(index), "{aliases:?}");
             assert!(found[0].1.contains(message), "{aliases:?}: {found:?}");
         }
+    }
+
+    #[test]
+    fn the_name_server_has_an_address() {
+        let member = |name: &str| Member { name: name.to_owned(), kind: Kind::Node };
+        let end = |name: &str| End { member: name.to_owned(), interface: None };
+        let mut graph =
+            Graph { members: vec![member("a"), member("b"), member("alone")], ..Graph::default() };
+        graph.links.push(Link { ends: [end("a"), end("b")], ..Link::default() });
+        let problems = |dns: &str| {
+            let topology = Topology::of_graph(graph.clone(), Family::Dual).with_dns(Some(dns.to_owned()));
+            topology.check().err().unwrap_or_default()
+        };
+        assert_eq!(problems("a"), []);
+        assert_eq!(problems("c")[0].message, "there is no node `c`");
+        assert_eq!(
+            problems("alone")[0].message,
+            "`alone` has no address to be asked for names at: give it one, or remove `dns`"
+        );
     }
 
     #[test]

@@ -9,12 +9,17 @@ use std::fmt;
 
 mod check;
 mod duration;
+pub mod graph;
 mod name;
+mod prefix;
 mod suggest;
+
+use crate::graph::Graph;
 
 pub use check::check_count;
 pub use duration::parse_duration;
 pub use name::{check_alias, check_name, host_name};
+pub use prefix::Prefix;
 pub use suggest::closest;
 
 /// The most nodes that one topology may have: the ports of a Linux bridge (`BR_MAX_PORTS`) less the one spare.
@@ -121,6 +126,8 @@ pub struct Topology {
     pub shape: Shape,
     /// Which addresses they get.
     pub family: Family,
+    /// The graph that they are in, instead of a shape.
+    pub graph: Option<Graph>,
     /// More names of the nodes.
     pub aliases: Vec<Alias>,
     /// The host name of the node that all nodes ask for names, over DNS.
@@ -130,7 +137,14 @@ pub struct Topology {
 impl Topology {
     /// A network of these nodes, not yet checked.
     pub fn new(nodes: Vec<String>, shape: Shape, family: Family) -> Self {
-        Self { nodes, shape, family, aliases: Vec::new(), dns: None }
+        Self { nodes, shape, family, graph: None, aliases: Vec::new(), dns: None }
+    }
+
+    /// The network of a graph, not yet checked.
+    pub fn of_graph(graph: Graph, family: Family) -> Self {
+        let hosts = graph.members.iter().filter(|member| member.kind != graph::Kind::Switch);
+        let nodes = hosts.map(|host| host.name.clone()).collect();
+        Self { graph: Some(graph), ..Self::new(nodes, Shape::Star, family) }
     }
 
     /// The same with more names for its nodes.

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV
 use std::{fmt, io};
 
 use super::Node;
+use crate::router::Router;
 
 /// Where to listen, bind or connect: what [`Node::listen_tcp`] and its siblings take.
 ///
@@ -80,6 +81,7 @@ endpoints! {
     (Ipv4Addr, u16): |address| Ok(Endpoint::Address((*address).into()));
     (Ipv6Addr, u16): |address| Ok(Endpoint::Address((*address).into()));
     (&Node, u16): |end| Ok(Endpoint::Address((end.0.ip(), end.1).into()));
+    (&Router, u16): |end| Ok(Endpoint::Address((end.0.ip(), end.1).into()));
     (&str, u16): |end| Ok(named(end.0, end.1));
     (String, u16): |end| Ok(named(&end.0, end.1));
     str: |text| parse(text);

@@ -17,6 +17,8 @@ use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::{fmt, fs, io};
 
+use netns_test_model::Family;
+
 pub use self::endpoint::ToEndpoint;
 pub use self::interface::Interface;
 use self::interface::Kept;
@@ -121,33 +123,48 @@ impl Node {
     }
 
     /// The address that the node's name resolves to first: IPv6 in a dual-stack network (RFC 6724).
-    pub fn ip(&self) -> IpAddr {
-        // A family has at least one of them.
-        self.0.plan.addresses().next().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
-    }
-
-    /// The node's IPv4 address: `10.0.0.1` for the first node, and so on.
+    ///
+    /// In a graph it is an address of the node's first interface; others, of the same or of its other interfaces, resolve
+    /// behind it.
     ///
     /// # Panics
-    /// In a network of `family = v6`.
+    /// Where it has none: no link, or `addresses = none`.
+    #[track_caller]
+    pub fn ip(&self) -> IpAddr {
+        self.0.plan.addresses().next().unwrap_or_else(|| panic!("{}", self.no_address("")))
+    }
+
+    /// The node's IPv4 address: `10.0.0.1` for the first node, and so on; in a graph, the first of its first interface.
+    ///
+    /// # Panics
+    /// In a network of `family = v6`; where the node has no address.
     #[track_caller]
     pub fn ip4(&self) -> Ipv4Addr {
-        match self.0.plan.ip4 {
-            Some(ip) => ip,
-            None => panic!("the node `{}` has no IPv4 address: its network is `family = v6`", self.name()),
-        }
+        self.0.plan.ip4.unwrap_or_else(|| panic!("{}", self.no_address("IPv4 ")))
     }
 
-    /// The node's IPv6 address: `2001:db8::1` for the first node, and so on.
+    /// The node's IPv6 address: `2001:db8::1` for the first node, and so on; in a graph, the first of its first interface.
     ///
     /// # Panics
-    /// In a network of `family = v4`.
+    /// In a network of `family = v4`; where the node has no address.
     #[track_caller]
     pub fn ip6(&self) -> Ipv6Addr {
-        match self.0.plan.ip6 {
-            Some(ip) => ip,
-            None => panic!("the node `{}` has no IPv6 address: its network is `family = v4`", self.name()),
-        }
+        self.0.plan.ip6.unwrap_or_else(|| panic!("{}", self.no_address("IPv6 ")))
+    }
+
+    /// Why the node has no address of the kind that was asked for.
+    fn no_address(&self, kind: &str) -> String {
+        let why = match self.0.plan.family {
+            Family::V4 if kind.starts_with("IPv6") => "its network is `family = v4`",
+            Family::V6 if kind.starts_with("IPv4") => "its network is `family = v6`",
+            _ => "it has no link, or was declared without addresses",
+        };
+        format!("the node `{}` has no {kind}address: {why}", self.name())
+    }
+
+    /// Whether it was declared as a router.
+    pub fn is_router(&self) -> bool {
+        self.0.plan.is_router
     }
 
     /// Runs `work` on the calling thread inside the node, and brings the thread back, also when `work` panics.
@@ -490,7 +507,8 @@ fn network_setting(name: &str) -> io::Result<String> {
 
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Node").field("name", &self.name()).field("ip", &self.ip()).finish_non_exhaustive()
+        let ip = self.0.plan.addresses().next();
+        f.debug_struct("Node").field("name", &self.name()).field("ip", &ip).finish_non_exhaustive()
     }
 }
 

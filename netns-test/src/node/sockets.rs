@@ -119,7 +119,10 @@ impl Node {
     fn known(&self, endpoint: Endpoint) -> io::Result<Result<Vec<SocketAddr>, (String, u16)>> {
         let net = self.net()?;
         Ok(match endpoint {
-            Endpoint::Port(port) => Ok(vec![SocketAddr::new(self.ip(), port)]),
+            Endpoint::Port(port) => match self.0.plan.addresses().next() {
+                Some(ip) => Ok(vec![SocketAddr::new(ip, port)]),
+                None => return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, self.no_address(""))),
+            },
             Endpoint::Address(address) => Ok(vec![address]),
             Endpoint::Name(name, port) if name == "localhost" => {
                 let v6 = net.plan.family.has_v6().then_some(IpAddr::V6(Ipv6Addr::LOCALHOST));

@@ -27,19 +27,28 @@ pub(super) fn draw(report: &Report, first: &[usize]) -> Vec<String> {
         .enumerate()
         .map(|(index, plan)| Drawn::new(plan, report.host(index)))
         .collect();
-    match &report.plan.wiring {
-        Wiring::Nothing => Vec::new(),
-        Wiring::Switch(ends) if ends.len() <= MOST_ROWS => star(&nodes, ends),
-        Wiring::Pairs(pairs) if nodes.len() <= MOST_DRAWN => match (&pairs[..], nodes.len()) {
-            ([pair], 2) => wire(&nodes, *pair),
-            (pairs, count) if is_chain(pairs) && pairs.len() + 1 == count => chain(&nodes, pairs, None),
-            ([pairs @ .., last], count) if is_chain(pairs) && pairs.len() + 1 == count && count > 2 => {
-                chain(&nodes, pairs, Some(*last))
-            }
-            (pairs, _) => graph(&nodes, pairs),
-        },
-        Wiring::Switch(_) | Wiring::Pairs(_) => table(&nodes, first, &report.plan.wiring),
+    let Wiring { pairs, switches } = &report.plan.wiring;
+    let count = nodes.len();
+    match (&pairs[..], &switches[..]) {
+        _ if nodes.is_empty() => Vec::new(),
+        ([], [ends]) if count <= MOST_ROWS && is_star(ends, count) => star(&nodes, ends),
+        ([pair], []) if count == 2 => wire(&nodes, *pair),
+        (pairs, []) if count <= MOST_DRAWN && is_chain(pairs) && pairs.len() + 1 == count => {
+            chain(&nodes, pairs, None)
+        }
+        ([pairs @ .., last], [])
+            if (3..=MOST_DRAWN).contains(&count) && is_chain(pairs) && pairs.len() + 1 == count =>
+        {
+            chain(&nodes, pairs, Some(*last))
+        }
+        (pairs, switches) if count <= MOST_DRAWN => graph(&nodes, pairs, switches),
+        _ => table(&nodes, first, &report.plan.wiring),
     }
+}
+
+/// Whether each of so many nodes has one interface on a switch, in their order.
+fn is_star(ends: &[End], count: usize) -> bool {
+    ends.iter().map(|end| end.node).eq(0..count)
 }
 
 /// A node as it is drawn.
@@ -203,7 +212,7 @@ fn chain(nodes: &[Drawn], pairs: &[[End; 2]], closing: Option<[End; 2]>) -> Vec<
 }
 
 /// Any other graph: its nodes, and its links, a line each.
-fn graph(nodes: &[Drawn], pairs: &[[End; 2]]) -> Vec<String> {
+fn graph(nodes: &[Drawn], pairs: &[[End; 2]], switches: &[Vec<End>]) -> Vec<String> {
     let titles: Vec<Vec<String>> =
         nodes.iter().map(|node| vec![node.name.clone(), node.own.join(", ")]).collect();
     let mut lines = columns(&titles, 2);
@@ -218,14 +227,27 @@ fn graph(nodes: &[Drawn], pairs: &[[End; 2]]) -> Vec<String> {
         })
         .collect();
     lines.extend(shorten(columns(&links, 1), MOST_ROWS, "link", "links"));
+    for ends in switches {
+        let ports: Vec<String> = ends
+            .iter()
+            .map(|&at| {
+                let port = &nodes[at.node].ports[at.interface];
+                format!("{} {}", end(at).0, port.addresses.join(", "))
+            })
+            .collect();
+        lines.push("a switch:".to_owned());
+        let ports = ports.iter().map(|port| format!("  {}", port.trim_end())).collect();
+        lines.extend(shorten(ports, MOST_ROWS, "port", "ports"));
+    }
     lines
 }
 
 /// Too many nodes for a drawing.
 fn table(nodes: &[Drawn], first: &[usize], wiring: &Wiring) -> Vec<String> {
-    let links = match wiring {
-        Wiring::Pairs(pairs) => format!("{} nodes, {} links", nodes.len(), pairs.len()),
-        _ => format!("{} nodes on a switch", nodes.len()),
+    let links = match (wiring.pairs.len(), &wiring.switches[..]) {
+        (0, [ends]) if ends.len() == nodes.len() => format!("{} nodes on a switch", nodes.len()),
+        (pairs, []) => format!("{} nodes, {pairs} links", nodes.len()),
+        (pairs, switches) => format!("{} nodes, {pairs} links, {} switches", nodes.len(), switches.len()),
     };
     let mut order: Vec<usize> = first.to_vec();
     order.extend((0..nodes.len()).filter(|index| !first.contains(index)));

@@ -25,6 +25,7 @@ use self::data::{Failure, Report, Snapshot};
 use self::text::Style;
 pub(crate) use self::threads::Named;
 use crate::network::Net;
+use crate::panics::Record;
 
 /// How many panics of one test are looked at. A test that catches more than these (a property test that shrinks) is not to
 /// be slowed down.
@@ -158,16 +159,21 @@ pub(crate) fn at_timeout(net: &Arc<Net>) {
 
 /// The snapshot that shows a failure best.
 fn chosen(net: &Net, how: &How) -> Option<Taken> {
-    let records = net.witness.all();
     let of_panic = match how {
         How::TimedOut => return net.report.find(|moment| moment == Moment::Timeout),
-        How::Panicked(Some(index), _) => Some(*index),
-        // It came from a node's thread, and was resumed in the body.
-        How::Panicked(None, message) => records.iter().rposition(|record| record.message == *message),
+        How::Panicked(own, message) => origin(&net.witness.all(), *own, message),
         _ => net.witness.uncaught().first().map(|(index, _)| *index),
     };
     let at_panic = of_panic.and_then(|index| net.report.find(|moment| moment == Moment::Panic(index)));
     at_panic.or_else(|| net.report.find(|moment| moment == Moment::BodyEnd))
+}
+
+/// Where the body's panic began: one that came from a node's thread was noted there, and once more when it was resumed.
+fn origin(records: &[Record], own: Option<usize>, message: &str) -> Option<usize> {
+    let is_same = |record: &Record| {
+        record.message == message && own.is_none_or(|own| records[own].location == record.location)
+    };
+    records.iter().position(is_same).or(own)
 }
 
 /// The report on a test that has ended, where one is wanted.
@@ -191,15 +197,14 @@ pub(crate) fn report(net: &Arc<Net>, how: &How, passed: bool) -> Option<String> 
         Ok(snapshot) => snapshot,
         Err(cause) => return why_not(&cause),
     };
-    let is_of_body = |index: usize| matches!(how, How::Panicked(Some(own), _) if *own == index);
     let records = net.witness.all();
-    let resumed = match how {
-        How::Panicked(None, message) => records.iter().rposition(|record| record.message == *message),
+    let of_body = match how {
+        How::Panicked(own, message) => origin(&records, *own, message),
         _ => None,
     };
     let uncaught = net.witness.uncaught();
     let failures = records.iter().enumerate().filter(|(index, _)| {
-        is_of_body(*index) || resumed == Some(*index) || uncaught.iter().any(|(other, _)| other == index)
+        of_body == Some(*index) || uncaught.iter().any(|(other, _)| other == index)
     });
     let failures: Vec<Failure> = failures
         .map(|(_, record)| Failure {

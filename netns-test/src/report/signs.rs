@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::data::{Host, Report, Socket};
 use crate::netlink::state::{Link, Route, RouteKind, RouteProtocol, SocketState};
-use crate::plan::{InterfacePlan, NodePlan, RoutePlan, Wiring};
+use crate::plan::{InterfacePlan, NodePlan, RoutePlan};
 
 /// The first line of a program's end, and how many of its last lines go with it.
 const OBITUARY: usize = 6;
@@ -87,8 +87,7 @@ fn interfaces(report: &Report, host: &Host) -> Vec<String> {
 
 /// The other end of a node's interface, as `server/eth0`, if that is known to be down.
 fn other_end(report: &Report, node: usize, position: usize) -> Option<String> {
-    let Wiring::Pairs(pairs) = &report.plan.wiring else { return None };
-    let other = pairs.iter().find_map(|[left, right]| {
+    let other = report.plan.wiring.pairs.iter().find_map(|[left, right]| {
         let is_this = |end: &crate::plan::End| end.node == node && end.interface == position;
         if is_this(left) {
             Some(right)

@@ -73,6 +73,7 @@ const fn case(nodes: &'static [&'static str]) -> TestCase {
         run_in: None,
         aliases: &[],
         dns: None,
+        topology: None,
         runtime: Runtime::CurrentThread,
         require: &[],
         should_panic: ShouldPanic::No,

@@ -1,4 +1,4 @@
-use netns_test::{Node, netns_test};
+use netns_test::netns_test;
 
 #[netns_test(nodes = 3, topology = rign)]
 async fn misspelt() {}
@@ -8,8 +8,5 @@ async fn unknown() {}
 
 #[netns_test(nodes = 3, topology = "ring")]
 async fn quoted() {}
-
-#[netns_test(topology = my_topology())]
-async fn value(client: Node) {}
 
 fn main() {}

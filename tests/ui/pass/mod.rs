@@ -2,6 +2,7 @@
 
 mod arguments;
 mod attributes;
+mod graphs;
 mod keys;
 mod lints;
 mod macros;

@@ -1,0 +1,471 @@
+//! A graph in the attribute: `nodes(..)`, `routers(..)`, `switches(..)` and `links(..)`, judged by the model.
+
+use netns_test_model::graph::{Addresses, End, Graph, Kind, Link, Member, OwnAddress, Place, Routes};
+use netns_test_model::{Family, closest, host_name};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
+use quote::quote;
+use syn::ext::IdentExt as _;
+use syn::parse::{ParseStream, Parser as _};
+use syn::spanned::Spanned as _;
+use syn::{Error, LitInt, LitStr, Result, Token, braced, bracketed, token};
+
+use crate::args::Args;
+use crate::arguments::{Argument, Nodes};
+use crate::diag::{Diag, list, unknown};
+use crate::function::is_named;
+use crate::hosts::Host;
+
+/// The keys that are written with parentheses, and an example of each.
+pub(crate) const GROUPS: [(&str, &str); 4] = [
+    ("nodes", "nodes(client, server)"),
+    ("routers", "routers(r1, r2)"),
+    ("switches", "switches(s)"),
+    ("links", "links(client -- r1, r1 -- server)"),
+];
+
+/// What can be said of a link, beside addresses of its ends.
+const LINK_KEYS: [&str; 2] = ["mtu", "prefix"];
+
+/// What the design has for links and this version has not.
+const LATER: [&str; 9] =
+    ["delay", "jitter", "loss", "duplicate", "reorder", "corrupt", "rate", "queue", "ecn"];
+
+/// A graph, and where each part of it is written.
+#[derive(Default)]
+pub(crate) struct Declared {
+    pub(crate) graph: Graph,
+    /// The first of the keys with parentheses.
+    first: Option<Ident>,
+    /// The keys that say more about a graph.
+    more: Vec<Ident>,
+    members: Vec<Span>,
+    links: Vec<LinkSpans>,
+    /// A member could not be read: who is there is not known.
+    unread: bool,
+}
+
+/// Where the parts of a link are.
+struct LinkSpans {
+    link: Span,
+    ends: [Span; 2],
+    interfaces: [Option<Span>; 2],
+    mtu: Option<Span>,
+    prefixes: Vec<Span>,
+    owners: Vec<Span>,
+    addresses: Vec<Span>,
+}
+
+impl Declared {
+    /// Whether the network is a graph.
+    pub(crate) fn is_there(&self) -> bool {
+        self.first.is_some()
+    }
+
+    /// What stands in the parentheses of one of [`GROUPS`].
+    pub(crate) fn group(&mut self, key: &Ident, tokens: TokenStream) -> Result<()> {
+        self.first.get_or_insert_with(|| key.clone());
+        let mut diag = Diag::default();
+        let name = key.to_string();
+        for part in parts(tokens, &mut diag) {
+            let kind = match name.as_str() {
+                "nodes" => Kind::Node,
+                "routers" => Kind::Router,
+                "switches" => Kind::Switch,
+                _ => {
+                    if let Some((link, spans)) = diag.take(link.parse2(part)) {
+                        self.graph.links.push(link);
+                        self.links.push(spans);
+                    }
+                    continue;
+                }
+            };
+            match diag.take((|input: ParseStream<'_>| member(input, &name)).parse2(part)) {
+                Some(ident) => {
+                    self.graph.members.push(Member { name: host_name(&ident.unraw().to_string()), kind });
+                    self.members.push(ident.span());
+                }
+                None => self.unread = true,
+            }
+        }
+        diag.finish(())
+    }
+
+    pub(crate) fn set_routes(&mut self, key: &Ident, routes: Routes) {
+        self.more.push(key.clone());
+        self.graph.routes = routes;
+    }
+
+    pub(crate) fn set_addresses(&mut self, key: &Ident, addresses: Addresses) {
+        self.more.push(key.clone());
+        self.graph.addresses = addresses;
+    }
+
+    /// Where a problem of the graph is written.
+    fn span(&self, place: Place) -> Span {
+        let whole = || self.first.as_ref().map_or_else(Span::call_site, Ident::span);
+        match place {
+            Place::Graph => whole(),
+            Place::Member(member) => self.members[member],
+            Place::Link(link) => self.links[link].link,
+            Place::End(link, side) => self.links[link].ends[side],
+            Place::Interface(link, side) => self.links[link].interfaces[side].unwrap_or_else(whole),
+            Place::Mtu(link) => self.links[link].mtu.unwrap_or_else(whole),
+            Place::Prefix(link, index) => self.links[link].prefixes[index],
+            Place::Owner(link, index) => self.links[link].owners[index],
+            Place::Address(link, index) => self.links[link].addresses[index],
+        }
+    }
+}
+
+/// The parts between commas.
+fn parts(tokens: TokenStream, diag: &mut Diag) -> Vec<TokenStream> {
+    let mut parts = Vec::new();
+    let mut part = Vec::new();
+    for token in tokens {
+        match &token {
+            TokenTree::Punct(comma) if comma.as_char() == ',' => match part.is_empty() {
+                true => diag.at(comma.span(), "there is nothing before this `,`: remove it"),
+                false => parts.push(std::mem::take(&mut part).into_iter().collect()),
+            },
+            _ => part.push(token),
+        }
+    }
+    if !part.is_empty() {
+        parts.push(part.into_iter().collect());
+    }
+    parts
+}
+
+/// A name in `nodes(..)`, `routers(..)` or `switches(..)`.
+fn member(input: ParseStream<'_>, key: &str) -> Result<Ident> {
+    if input.peek(LitStr) {
+        let text: LitStr = input.parse()?;
+        let word = text.value().replace('-', "_");
+        return Err(Error::new(text.span(), format!("write it without quotes: `{key}({word})`")));
+    }
+    let ident = input
+        .call(Ident::parse_any)
+        .map_err(|error| Error::new(error.span(), format!("expected a name, as in `{}`", example(key))))?;
+    if input.peek(token::Bracket) {
+        let group: TokenTree = input.parse()?;
+        let message =
+            format!("a graph names its nodes one by one: write `{key}({ident}_0, {ident}_1)`, and so on");
+        return Err(Error::new(group.span(), message));
+    }
+    if input.is_empty() { Ok(ident) } else { Err(input.error("expected `,`")) }
+}
+
+fn example(key: &str) -> &'static str {
+    GROUPS.iter().find(|(known, _)| *known == key).map_or("", |(_, example)| example)
+}
+
+/// `client -- r1 { mtu = 1400 }`
+fn link(input: ParseStream<'_>) -> Result<(Link, LinkSpans)> {
+    let (left, left_span, left_interface) = end(input)?;
+    if input.peek(Token![->]) {
+        return Err(input.error("`->` is not available in this version: a link goes both ways, `a -- b`"));
+    }
+    if !(input.peek(Token![-]) && input.peek2(Token![-])) {
+        let span = if input.is_empty() { left_span } else { input.span() };
+        let message = format!("expected `--` and the other end, as in `{} -- r1`", left.member);
+        return Err(Error::new(span, message));
+    }
+    input.parse::<Token![-]>()?;
+    let dash = input.parse::<Token![-]>()?;
+    if input.is_empty() {
+        return Err(Error::new(dash.span, format!("expected the other end, as in `{} -- r1`", left.member)));
+    }
+    let (right, right_span, right_interface) = end(input)?;
+    if input.peek(Token![-]) {
+        let message =
+            format!("a link has two ends: write `{} -- ..` behind a comma, as one more link", right.member);
+        return Err(input.error(message));
+    }
+    let mut link = Link { ends: [left, right], ..Link::default() };
+    let mut spans = LinkSpans {
+        link: left_span.join(right_span).unwrap_or(left_span),
+        ends: [left_span, right_span],
+        interfaces: [left_interface, right_interface],
+        mtu: None,
+        prefixes: Vec::new(),
+        owners: Vec::new(),
+        addresses: Vec::new(),
+    };
+    if input.peek(token::Brace) {
+        let content;
+        braced!(content in input);
+        let mut diag = Diag::default();
+        let mut seen: Vec<String> = Vec::new();
+        for part in parts(content.parse()?, &mut diag) {
+            let say = |input: ParseStream<'_>| say(input, &mut link, &mut spans, &mut seen);
+            diag.take(say.parse2(part));
+        }
+        diag.finish(())?;
+    }
+    if input.is_empty() {
+        Ok((link, spans))
+    } else {
+        Err(input.error("expected `,`, or `{ .. }` about the link"))
+    }
+}
+
+/// `r1` or `r1.swp1`
+fn end(input: ParseStream<'_>) -> Result<(End, Span, Option<Span>)> {
+    let ident = input
+        .call(Ident::parse_any)
+        .map_err(|error| Error::new(error.span(), "expected an end of a link, as in `client -- r1`"))?;
+    let mut end = End { member: host_name(&ident.unraw().to_string()), interface: None };
+    if !input.peek(Token![.]) {
+        return Ok((end, ident.span(), None));
+    }
+    let dot = input.parse::<Token![.]>()?;
+    let place = if input.is_empty() { dot.span } else { input.span() };
+    let (name, span) = if input.peek(LitStr) {
+        let text: LitStr = input.parse()?;
+        (text.value(), text.span())
+    } else {
+        let name = input.call(Ident::parse_any).map_err(|_| {
+            let message =
+                format!("expected the name of an interface, as in `{ident}.eth1` or `{ident}.\"eth0.5\"`");
+            Error::new(place, message)
+        })?;
+        (name.unraw().to_string(), name.span())
+    };
+    end.interface = Some(name);
+    Ok((end, ident.span(), Some(span)))
+}
+
+/// One `key = value` in the braces of a link.
+fn say(input: ParseStream<'_>, link: &mut Link, spans: &mut LinkSpans, seen: &mut Vec<String>) -> Result<()> {
+    let key = input.call(Ident::parse_any).map_err(|error| {
+        Error::new(error.span(), "expected `mtu`, `prefix` or an end of the link, as in `mtu = 1400`")
+    })?;
+    let name = key.unraw().to_string();
+    let ends = link.ends.each_ref().map(|end| end.member.as_str());
+    let known = || LINK_KEYS.into_iter().chain(ends).collect::<Vec<_>>();
+    if LATER.contains(&name.as_str()) && !ends.contains(&name.as_str()) {
+        let message = format!("`{name}` is not available in this version: expected {}", list(known()));
+        return Err(Error::new(key.span(), message));
+    }
+    if seen.contains(&name) {
+        return Err(Error::new(key.span(), format!("`{name}` is written twice: remove one")));
+    }
+    let is_end = ends.contains(&host_name(&name).as_str());
+    if !LINK_KEYS.contains(&name.as_str()) && !is_end && !input.peek2(LitStr) && !input.peek2(token::Bracket)
+    {
+        return Err(Error::new(key.span(), unknown("key", &name, &known())));
+    }
+    let written = match name.as_str() {
+        "mtu" => "mtu = 1400".to_owned(),
+        "prefix" => "prefix = \"10.1.0.0/24\"".to_owned(),
+        _ => format!("{name} = \"10.1.0.5/24\""),
+    };
+    if !input.peek(Token![=]) {
+        return Err(Error::new(key.span(), format!("expected `=` after `{name}`, as in `{written}`")));
+    }
+    input.parse::<Token![=]>()?;
+    if input.is_empty() {
+        return Err(Error::new(key.span(), format!("`{name}` needs a value, as in `{written}`")));
+    }
+    if name == "mtu" {
+        let (mtu, span) = mtu(input)?;
+        (link.mtu, spans.mtu) = (Some(mtu), Some(span));
+    } else {
+        let texts = texts(input, &written)?;
+        for text in texts {
+            if name == "prefix" {
+                link.prefixes.push(text.value());
+                spans.prefixes.push(text.span());
+            } else {
+                link.addresses.push(OwnAddress { member: host_name(&name), address: text.value() });
+                spans.owners.push(key.span());
+                spans.addresses.push(text.span());
+            }
+        }
+    }
+    seen.push(name);
+    if input.is_empty() { Ok(()) } else { Err(input.error("expected `,`")) }
+}
+
+fn mtu(input: ParseStream<'_>) -> Result<(u32, Span)> {
+    let value: LitInt = input
+        .parse()
+        .map_err(|error| Error::new(error.span(), "expected a number of bytes, as in `mtu = 1400`"))?;
+    if !value.suffix().is_empty() {
+        let message = format!("expected a number without a unit: write `mtu = {}`", value.base10_digits());
+        return Err(Error::new(value.span(), message));
+    }
+    let number = value.base10_parse().map_err(|_| {
+        Error::new(
+            value.span(),
+            format!("`mtu = {}` is too large: a link has at most 65535", value.base10_digits()),
+        )
+    })?;
+    Ok((number, value.span()))
+}
+
+/// A text, or a list of them.
+fn texts(input: ParseStream<'_>, example: &str) -> Result<Vec<LitStr>> {
+    let text = |input: ParseStream<'_>| {
+        if !input.peek(LitStr) {
+            return Err(input.error(format!("expected an address in quotes, as in `{example}`")));
+        }
+        input.parse::<LitStr>()
+    };
+    if !input.peek(token::Bracket) {
+        return Ok(vec![text(input)?]);
+    }
+    let content;
+    let bracket = bracketed!(content in input);
+    let mut all = Vec::new();
+    while !content.is_empty() {
+        all.push(text(&content)?);
+        if !content.is_empty() {
+            content.parse::<Token![,]>()?;
+        }
+    }
+    if all.is_empty() {
+        let message = format!("an empty list says nothing: write an address, as in `{example}`");
+        return Err(Error::new(bracket.span.join(), message));
+    }
+    Ok(all)
+}
+
+/// The hosts of a graph, and whether arguments and keys go with it.
+pub(crate) fn check(
+    args: &Args,
+    arguments: &[Argument],
+    family: Family,
+    diag: &mut Diag,
+) -> Option<Vec<Host>> {
+    let declared = &args.graph;
+    if let Some(topology) = args.topology_span {
+        diag.at(topology, "`topology` and a graph both wire the nodes: remove one");
+    }
+    if declared.unread {
+        return None;
+    }
+    for problem in declared.graph.resolve(family).err().unwrap_or_default() {
+        diag.at(declared.span(problem.place), problem.message);
+    }
+    for argument in arguments {
+        check_argument(argument, &declared.graph, diag);
+    }
+    let hosts = declared.graph.members.iter().filter(|member| member.kind != Kind::Switch);
+    Some(hosts.map(|host| Host::declared(host.name.clone())).collect())
+}
+
+fn check_argument(argument: &Argument, graph: &Graph, diag: &mut Diag) {
+    let is_router = is_named(&argument.ty, "Router");
+    match argument.nodes {
+        Nodes::Array(_) => {
+            return diag.on(&argument.ty, "a graph names its nodes one by one: write an argument for each");
+        }
+        Nodes::None if !is_router => return,
+        Nodes::None | Nodes::One => {}
+    }
+    let (ident, host) = (&argument.ident, argument.host.as_str());
+    let Some(member) = graph.members.iter().find(|member| member.name == host) else {
+        let key = if is_router { "routers" } else { "nodes" };
+        let wanted =
+            |member: &&Member| member.kind != Kind::Switch && (!is_router || member.kind == Kind::Router);
+        let names = graph.members.iter().filter(wanted).map(|member| member.name.as_str());
+        let what = if is_router { "router" } else { "node" };
+        let message = match closest(host, names) {
+            Some(near) => format!("there is no {what} `{host}`: did you mean `{}`?", near.replace('-', "_")),
+            None => format!("there is no {what} `{host}`: declare it, as in `{key}({ident})`"),
+        };
+        return diag.on(ident, message);
+    };
+    match member.kind {
+        Kind::Switch => diag.on(ident, format!("`{host}` is a switch, and no node: remove the argument")),
+        Kind::Node if is_router => diag.on(
+            &argument.ty,
+            format!("`{host}` is declared as a node: take it as `Node`, or move it to `routers(..)`"),
+        ),
+        Kind::Node | Kind::Router => {}
+    }
+}
+
+/// The nodes of a `Topology` value that the keys name. Whether they are there is known when the test runs.
+pub(crate) fn named(args: &Args, diag: &mut Diag) -> Option<Vec<Host>> {
+    let mut names: Vec<String> = Vec::new();
+    for aliases in &args.aliases {
+        match aliases.owner() {
+            Ok(node) => names.push(host_name(node)),
+            Err(place) => {
+                let message = "a `Topology` value has nodes of its own: say whose names these are, as in \
+                               `aliases(server = [\"relay.test\"])`";
+                diag.at(place, message);
+                return None;
+            }
+        }
+    }
+    names.extend(args.run_in.iter().chain(&args.dns).map(|node| host_name(&node.value)));
+    names.sort();
+    names.dedup();
+    Some(names.into_iter().map(Host::declared).collect())
+}
+
+/// Whether keys and arguments that need a graph are there without one.
+pub(crate) fn check_absent(args: &Args, arguments: &[Argument], diag: &mut Diag) {
+    for key in &args.graph.more {
+        let message = match args.value {
+            Some(_) => {
+                format!("the `Topology` value says that itself: call `.{key}(..)` on it, and remove `{key}`")
+            }
+            None => format!("`{key}` goes with a graph, `nodes(..)` and `links(..)`: remove it"),
+        };
+        diag.on(key, message);
+    }
+    if args.value.is_some() {
+        let only_one = "the `Topology` value has its own";
+        if let Some(nodes) = args.nodes {
+            diag.at(nodes.span, format!("{only_one} nodes: remove `nodes`"));
+        }
+        if let Some(family) = args.family_span {
+            diag.at(family, format!("{only_one} family: call `.family(..)` on it, and remove `family`"));
+        }
+        return;
+    }
+    for argument in arguments.iter().filter(|argument| is_named(&argument.ty, "Router")) {
+        let ident = &argument.ident;
+        let message = format!("no router is declared: write `routers({ident})`, and its `links(..)`");
+        diag.at(argument.ty.span(), message);
+    }
+}
+
+/// The graph as a value that the run time builds.
+pub(crate) fn value(graph: &Graph, family: &Ident, private: &TokenStream) -> TokenStream {
+    let members = graph.members.iter().map(|Member { name, kind }| match kind {
+        Kind::Node => quote!(topology.node(#name);),
+        Kind::Router => quote!(topology.router(#name);),
+        Kind::Switch => quote!(topology.switch(#name);),
+    });
+    let links = graph.links.iter().map(|link| {
+        let [left, right] = link.ends.each_ref().map(ToString::to_string);
+        let mtu = link.mtu.map(|mtu| quote!(.mtu(#mtu)));
+        let prefixes = &link.prefixes;
+        let addresses =
+            link.addresses.iter().map(|OwnAddress { member, address }| quote!(.address(#member, #address)));
+        quote!(topology.link(#left, #right) #mtu #(.prefix(#prefixes))* #(#addresses)*;)
+    });
+    let routes = match graph.routes {
+        Routes::Connected => quote!(topology.routes(#private::Routes::Connected);),
+        Routes::None => quote!(topology.routes(#private::Routes::None);),
+        _ => quote!(),
+    };
+    let addresses = match graph.addresses {
+        Addresses::None => quote!(topology.addresses(#private::Addresses::None);),
+        _ => quote!(),
+    };
+    quote! {
+        let mut topology = #private::Topology::new();
+        topology.family(#private::Family::#family);
+        #(#members)*
+        #(#links)*
+        #routes
+        #addresses
+        topology
+    }
+}

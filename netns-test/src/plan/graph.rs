@@ -1,0 +1,287 @@
+//! The plan of a graph: interfaces as they were resolved, and routes by the shortest ways.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use netns_test_model::Family;
+use netns_test_model::graph::{Graph, Interface, Resolved, Routes};
+
+use super::{End, NodePlan, RoutePlan, Wiring, add_multicast};
+
+/// Gives the nodes what a checked graph says.
+pub(super) fn wire(graph: &Graph, family: Family, nodes: &mut [NodePlan]) -> Wiring {
+    let resolved = graph.resolve(family).unwrap_or_else(|_| unreachable!("the topology was checked"));
+    let mut positions = Vec::with_capacity(resolved.interfaces.len());
+    for Interface { host, name, mtu, addresses, .. } in &resolved.interfaces {
+        let position = nodes[*host].attach(host + 1, addresses.clone());
+        let interface = &mut nodes[*host].interfaces[position];
+        interface.name.clone_from(name);
+        interface.mtu = *mtu;
+        interface.has_routes = graph.routes != Routes::None;
+        positions.push(position);
+    }
+    let mut wiring = Wiring::default();
+    for segment in &resolved.segments {
+        let end = |&interface: &usize| End {
+            node: resolved.interfaces[interface].host,
+            interface: positions[interface],
+        };
+        match segment.interfaces.is_empty() {
+            // Switches on their own.
+            true => {}
+            false => wiring.connect(segment.interfaces.iter().map(end).collect()),
+        }
+    }
+    let ways = Ways::new(&resolved, &positions);
+    for (host, node) in nodes.iter_mut().enumerate() {
+        node.is_router = resolved.hosts[host].is_router;
+        node.forwards = node.is_router;
+        name_addresses(node);
+        if graph.routes == Routes::All {
+            for v4 in [true, false] {
+                ways.add_routes(host, v4, node);
+            }
+        }
+        let first = node.interfaces.first();
+        let speaks_v4 = first.is_some_and(|first| first.addresses.iter().any(|(ip, _)| ip.is_ipv4()));
+        if graph.routes != Routes::None && speaks_v4 {
+            add_multicast(node, family);
+        }
+    }
+    wiring
+}
+
+/// A node is called by the first address of its first interface, in each family; the others come behind.
+fn name_addresses(node: &mut NodePlan) {
+    let all = node.interfaces.iter().flat_map(|interface| interface.addresses.iter().map(|(ip, _)| *ip));
+    let (mut ip4, mut ip6, mut more): (Option<Ipv4Addr>, Option<Ipv6Addr>, Vec<IpAddr>) =
+        (None, None, Vec::new());
+    for ip in all {
+        match ip {
+            IpAddr::V4(ip) if ip4.is_none() => ip4 = Some(ip),
+            IpAddr::V6(ip) if ip6.is_none() => ip6 = Some(ip),
+            other => more.push(other),
+        }
+    }
+    (node.ip4, node.ip6, node.more) = (ip4, ip6, more);
+}
+
+/// Who can hand packets on to whom.
+struct Ways<'a> {
+    resolved: &'a Resolved,
+    /// Of each host its interfaces, in order.
+    of_host: Vec<Vec<usize>>,
+    /// Of each interface its position in its host.
+    positions: &'a [usize],
+}
+
+/// The beginning of a way: through an interface to a router.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Way {
+    interface: usize,
+    via: IpAddr,
+}
+
+impl<'a> Ways<'a> {
+    fn new(resolved: &'a Resolved, positions: &'a [usize]) -> Self {
+        let mut of_host = vec![Vec::new(); resolved.hosts.len()];
+        for (index, interface) in resolved.interfaces.iter().enumerate() {
+            of_host[interface.host].push(index);
+        }
+        Self { resolved, of_host, positions }
+    }
+
+    /// The address by which others on its link know an interface.
+    fn address(&self, interface: usize, v4: bool) -> Option<IpAddr> {
+        let mut addresses = self.resolved.interfaces[interface].addresses.iter().map(|(ip, _)| *ip);
+        addresses.find(|ip| ip.is_ipv4() == v4)
+    }
+
+    /// The interfaces of a host that speak the family.
+    fn own(&self, host: usize, v4: bool) -> impl Iterator<Item = usize> {
+        self.of_host[host].iter().copied().filter(move |interface| self.address(*interface, v4).is_some())
+    }
+
+    /// The routers on the link of one of a host's interfaces: their interfaces there, and addresses.
+    fn routers(&self, interface: usize, v4: bool) -> impl Iterator<Item = (usize, IpAddr)> {
+        let here = &self.resolved.interfaces[interface];
+        let others = self.resolved.segments[here.segment].interfaces.iter().copied();
+        others.filter_map(move |other| {
+            let host = self.resolved.interfaces[other].host;
+            let is_router = host != here.host && self.resolved.hosts[host].is_router;
+            is_router.then(|| self.address(other, v4)).flatten().map(|ip| (other, ip))
+        })
+    }
+
+    fn add_routes(&self, host: usize, v4: bool, node: &mut NodePlan) {
+        let mut ways = self
+            .own(host, v4)
+            .flat_map(|interface| self.routers(interface, v4).map(move |(_, via)| Way { interface, via }));
+        let (first, second) = (ways.next(), ways.next());
+        let Some(only) = first else { return };
+        if second.is_none() && !self.resolved.hosts[host].is_router {
+            let destination: IpAddr =
+                if v4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+            node.routes.push(self.route(destination, 0, only));
+            return;
+        }
+        for (segment, way) in self.resolved.segments.iter().zip(self.first_ways(host, v4)) {
+            let prefix = segment.prefixes.iter().find(|prefix| prefix.is_ipv4() == v4);
+            if let (Some(prefix), Some(way)) = (prefix, way) {
+                node.routes.push(self.route(prefix.first(), prefix.length(), way));
+            }
+        }
+    }
+
+    fn route(&self, destination: IpAddr, prefix_len: u8, way: Way) -> RoutePlan {
+        let interface = super::FIRST_INDEX + self.positions[way.interface] as u32;
+        RoutePlan { destination, prefix_len, via: Some(way.via), interface, source: None }
+    }
+
+    /// For every segment that the host is not on, how the shortest way to it begins; the first declared of several.
+    fn first_ways(&self, host: usize, v4: bool) -> Vec<Option<Way>> {
+        let mut ways = vec![None; self.resolved.segments.len()];
+        let mut reached = vec![false; self.resolved.segments.len()];
+        let mut passed = vec![false; self.resolved.hosts.len()];
+        passed[host] = true;
+        // Interfaces on segments that are reached, and how: through none on the host's own.
+        let mut queue: VecDeque<(usize, Option<Way>)> = VecDeque::new();
+        for own in self.own(host, v4) {
+            let segment = self.resolved.interfaces[own].segment;
+            if !std::mem::replace(&mut reached[segment], true) {
+                queue.push_back((own, None));
+            }
+        }
+        while let Some((interface, way)) = queue.pop_front() {
+            for (router, via) in self.routers(interface, v4) {
+                let router = self.resolved.interfaces[router].host;
+                if std::mem::replace(&mut passed[router], true) {
+                    continue;
+                }
+                let way = way.unwrap_or(Way { interface, via });
+                for next in self.own(router, v4) {
+                    let segment = self.resolved.interfaces[next].segment;
+                    if !std::mem::replace(&mut reached[segment], true) {
+                        ways[segment] = Some(way);
+                        queue.push_back((next, Some(way)));
+                    }
+                }
+            }
+        }
+        ways
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use netns_test_model::Topology;
+    use netns_test_model::graph::{End as GraphEnd, Kind, Link, Member};
+
+    use super::*;
+    use crate::plan::{Plan, plan};
+
+    /// `a b | r1 r2 | s`: nodes, routers, switches.
+    fn planned(members: &str, links: &[[&str; 2]], routes: Routes) -> Plan {
+        let mut graph = Graph { routes, ..Graph::default() };
+        for (names, kind) in members.split('|').zip([Kind::Node, Kind::Router, Kind::Switch]) {
+            let member = |name: &str| Member { name: name.to_owned(), kind };
+            graph.members.extend(names.split_whitespace().map(member));
+        }
+        let end = |name: &&str| GraphEnd { member: (*name).to_owned(), interface: None };
+        graph
+            .links
+            .extend(links.iter().map(|ends| Link { ends: ends.each_ref().map(end), ..Link::default() }));
+        let topology = Topology::of_graph(graph, Family::V4);
+        assert_eq!(topology.check(), Ok(()));
+        plan(&topology)
+    }
+
+    /// `10.1.1.0/24 via 10.1.0.2 eth0`, multicast left out.
+    fn routes(plan: &Plan, name: &str) -> Vec<String> {
+        let node = plan.nodes.iter().find(|node| node.name == name).expect("the node");
+        let line = |route: &RoutePlan| {
+            let interface = node.interfaces.iter().find(|interface| interface.index == route.interface);
+            let (via, interface) = (route.via?, &interface?.name);
+            Some(format!("{}/{} via {via} {interface}", route.destination, route.prefix_len))
+        };
+        node.routes.iter().filter_map(line).collect()
+    }
+
+    const CHAIN: [[&str; 2]; 3] = [["client", "r1"], ["r1", "r2"], ["r2", "server"]];
+
+    #[test]
+    fn hosts_have_a_default_route_and_routers_one_for_each_prefix() {
+        let plan = planned("client server | r1 r2", &CHAIN, Routes::All);
+        assert_eq!(routes(&plan, "client"), ["0.0.0.0/0 via 10.1.0.2 eth0"]);
+        assert_eq!(routes(&plan, "r1"), ["10.1.2.0/24 via 10.1.1.2 eth1"]);
+        assert_eq!(routes(&plan, "r2"), ["10.1.0.0/24 via 10.1.1.1 eth0"]);
+        assert_eq!(routes(&plan, "server"), ["0.0.0.0/0 via 10.1.2.1 eth0"]);
+        let forwards: Vec<bool> = plan.nodes.iter().map(|node| node.forwards).collect();
+        assert_eq!(forwards, [false, false, true, true]);
+        assert_eq!(plan.nodes[2].ip4, Some(Ipv4Addr::new(10, 1, 0, 2)));
+        assert!(
+            plan.hosts.ends_with("10.1.0.2 r1\n10.1.1.1 r1\n10.1.1.2 r2\n10.1.2.1 r2\n"),
+            "{}",
+            plan.hosts
+        );
+    }
+
+    #[test]
+    fn of_several_shortest_ways_the_first_declared_is_taken() {
+        let diamond =
+            [["a", "r1"], ["r1", "r2"], ["r1", "r3"], ["r2", "r4"], ["r3", "r4"], ["r4", "b"], ["r1", "r4"]];
+        let without_short_cut = planned("a b | r1 r2 r3 r4", &diamond[..6], Routes::All);
+        assert!(routes(&without_short_cut, "r1").contains(&"10.1.5.0/24 via 10.1.1.2 eth1".to_owned()));
+        assert!(routes(&without_short_cut, "r4").contains(&"10.1.0.0/24 via 10.1.3.1 eth0".to_owned()));
+        let with_it = planned("a b | r1 r2 r3 r4", &diamond, Routes::All);
+        assert!(routes(&with_it, "r1").contains(&"10.1.5.0/24 via 10.1.6.2 eth3".to_owned()));
+    }
+
+    #[test]
+    fn hosts_do_not_pass_packets_on() {
+        let plan = planned("a b c", &[["a", "b"], ["b", "c"]], Routes::All);
+        assert!(plan.nodes.iter().all(|node| node.routes.iter().all(|route| route.via.is_none())));
+    }
+
+    #[test]
+    fn a_host_with_several_ways_has_a_route_for_each_prefix() {
+        let links = [["h", "r1"], ["h", "r2"], ["r1", "a"], ["r2", "b"], ["r1", "r2"]];
+        let plan = planned("h a b | r1 r2", &links, Routes::All);
+        assert_eq!(
+            routes(&plan, "h"),
+            [
+                "10.1.2.0/24 via 10.1.0.2 eth0",
+                "10.1.3.0/24 via 10.1.1.2 eth1",
+                "10.1.4.0/24 via 10.1.0.2 eth0"
+            ]
+        );
+    }
+
+    #[test]
+    fn less_is_routed_where_less_was_asked_for() {
+        let connected = planned("client server | r1 r2", &CHAIN, Routes::Connected);
+        assert!(connected.nodes.iter().all(|node| node.routes.iter().all(|route| route.via.is_none())));
+        assert!(connected.nodes[0].interfaces[0].has_routes && !connected.nodes[0].routes.is_empty());
+        let none = planned("client server | r1 r2", &CHAIN, Routes::None);
+        assert!(none.nodes.iter().all(|node| node.routes.is_empty() && !node.interfaces[0].has_routes));
+    }
+
+    #[test]
+    fn the_cost_of_a_host_does_not_grow_with_the_others() {
+        let names: Vec<String> = (0..500).map(|number| format!("n{number}")).collect();
+        let links: Vec<[&str; 2]> = names.iter().map(|name| [name.as_str(), "r"]).collect();
+        let plan = planned(&format!("{} | r", names[..200].join(" ")), &links[..200], Routes::All);
+        // The default route, and the two of multicast and broadcast.
+        assert!(plan.nodes[..200].iter().all(|node| node.routes.len() == 3));
+        let links: Vec<[&str; 2]> = names.iter().map(|name| [name.as_str(), "s"]).collect();
+        let plan = planned(&format!("{} | | s", names.join(" ")), &links, Routes::All);
+        assert_eq!((plan.wiring.pairs.len(), plan.wiring.switches.len()), (0, 1));
+        assert!(plan.nodes.iter().all(|node| node.routes.len() == 2));
+    }
+
+    #[test]
+    fn a_switch_between_two_is_a_wire_and_a_switch_on_its_own_is_nothing() {
+        let plan = planned("a b c | | s t u", &[["a", "s"], ["b", "s"], ["c", "u"]], Routes::All);
+        assert_eq!((plan.wiring.pairs.len(), plan.wiring.switches.len()), (1, 1));
+    }
+}

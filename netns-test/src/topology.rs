@@ -1,0 +1,173 @@
+//! A network declared in code.
+
+use std::fmt;
+
+use netns_test_model::graph::{Addresses, End, Graph, Kind, Link, Member, OwnAddress, Routes};
+use netns_test_model::{self as model, Family, host_name};
+
+use crate::error::Error;
+
+/// A network declared in code, for `#[netns_test(topology = …)]`: nodes, routers and switches, and the links between them.
+///
+/// It says what `nodes(..)`, `routers(..)`, `switches(..)` and `links(..)` say in the attribute, by the same rules and with the
+/// same defaults. Nothing is checked before the test starts, or [`check`](Self::check) is called.
+///
+/// ```
+/// use netns_test::{Node, Router, Topology, netns_test};
+///
+/// /// Two sites, and a tunnel's MTU between them.
+/// fn two_sites(hosts: usize) -> Topology {
+///     let mut sites = Topology::new();
+///     for site in ["paris", "oslo"] {
+///         let (switch, router) = (format!("{site}-lan"), format!("{site}-router"));
+///         sites.switch(&switch).router(&router).link(&router, &switch);
+///         for number in 0..hosts {
+///             let host = format!("{site}-{number}");
+///             sites.node(&host).link(&host, &switch);
+///         }
+///     }
+///     sites.link("paris-router.wan", "oslo-router.wan").mtu(1400).prefix("192.0.2.0/30");
+///     sites
+/// }
+///
+/// #[netns_test(topology = two_sites(3))]
+/// async fn the_sites_reach_each_other(paris_0: Node, oslo_2: Node, paris_router: Router) -> std::io::Result<()> {
+///     let listener = oslo_2.listen_tcp(80).await?;
+///     let _out = paris_0.connect_tcp("oslo-2:80").await?;
+///     let (_in, peer) = listener.accept().await?;
+///     assert_eq!(peer.ip(), paris_0.ip());
+///     assert_eq!(paris_router.interface("wan")?.link()?.mtu, 1400);
+///     Ok(())
+/// }
+/// # fn main() {}
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a topology is built by the test that declares it"]
+pub struct Topology {
+    graph: Graph,
+    family: Family,
+}
+
+impl Default for Topology {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Topology {
+    /// A network without nodes, with IPv4 and IPv6.
+    pub fn new() -> Self {
+        Self { graph: Graph::default(), family: Family::Dual }
+    }
+
+    /// Adds a node. Its name is spelled as an argument's may be: `web_server` is the host `web-server`.
+    pub fn node(&mut self, name: impl AsRef<str>) -> &mut Self {
+        self.add(name.as_ref(), Kind::Node)
+    }
+
+    /// Adds a router: a node that passes on packets that are not its own.
+    pub fn router(&mut self, name: impl AsRef<str>) -> &mut Self {
+        self.add(name.as_ref(), Kind::Router)
+    }
+
+    /// Adds a switch. What is linked to it, and to switches that it is linked to, is on one segment.
+    pub fn switch(&mut self, name: impl AsRef<str>) -> &mut Self {
+        self.add(name.as_ref(), Kind::Switch)
+    }
+
+    fn add(&mut self, name: &str, kind: Kind) -> &mut Self {
+        self.graph.members.push(Member { name: host_name(name), kind });
+        self
+    }
+
+    /// Links two of them. `r1.swp1` names the interface of `r1`; without a name, interfaces are `eth0`, `eth1`, … in the order
+    /// of a node's links.
+    pub fn link(&mut self, left: impl AsRef<str>, right: impl AsRef<str>) -> LinkBuilder<'_> {
+        let end = |text: &str| {
+            // A host name has no dot.
+            let (member, interface) =
+                text.split_once('.').map_or((text, None), |(m, i)| (m, Some(i.to_owned())));
+            End { member: host_name(member), interface }
+        };
+        self.graph.links.push(Link { ends: [end(left.as_ref()), end(right.as_ref())], ..Link::default() });
+        let last = self.graph.links.len() - 1;
+        LinkBuilder { link: &mut self.graph.links[last] }
+    }
+
+    /// The address families of all nodes: [`Family::Dual`] unless it is called.
+    pub fn family(&mut self, family: Family) -> &mut Self {
+        self.family = family;
+        self
+    }
+
+    /// Which routes the nodes have: [`Routes::All`] unless it is called.
+    pub fn routes(&mut self, routes: Routes) -> &mut Self {
+        self.graph.routes = routes;
+        self
+    }
+
+    /// Which addresses the interfaces have: [`Addresses::Assigned`] unless it is called.
+    pub fn addresses(&mut self, addresses: Addresses) -> &mut Self {
+        self.graph.addresses = addresses;
+        self
+    }
+
+    /// Whether the network can be built.
+    ///
+    /// # Errors
+    /// It cannot; the error tells all that is wrong, in the words of the attribute.
+    ///
+    /// ```
+    /// let mut topology = netns_test::Topology::new();
+    /// topology.node("client").link("client", "cleint");
+    /// let error = topology.check().unwrap_err();
+    /// assert!(error.to_string().contains("there is no `cleint`: did you mean `client`?"));
+    /// ```
+    pub fn check(&self) -> Result<(), Error> {
+        self.model().check().map_err(|problems| {
+            let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            Error::because("build the topology", texts.join("; "))
+        })
+    }
+
+    pub(crate) fn model(&self) -> model::Topology {
+        model::Topology::of_graph(self.graph.clone(), self.family)
+    }
+}
+
+/// A link of a [`Topology`], from [`Topology::link`]. It is part of it already; this says more about it.
+pub struct LinkBuilder<'a> {
+    link: &'a mut Link,
+}
+
+impl LinkBuilder<'_> {
+    /// The largest packet on the link, in bytes: the MTU of the interfaces at both ends.
+    ///
+    /// At least 68 (RFC 791), with IPv6 1280 (RFC 8200); at most 65535.
+    pub fn mtu(self, bytes: u32) -> Self {
+        self.link.mtu = Some(bytes);
+        self
+    }
+
+    /// The link's prefix, as `"10.1.0.0/24"`; called twice, an IPv4 and an IPv6 one.
+    ///
+    /// A link to a switch says it for all that is on the switch.
+    pub fn prefix(self, prefix: impl Into<String>) -> Self {
+        self.link.prefixes.push(prefix.into());
+        self
+    }
+
+    /// An address of the node at one end, as `"10.1.0.5/24"`; without a length, it has that of the link's prefix.
+    ///
+    /// Called several times, the end has several addresses, and the node's name stands for the first.
+    pub fn address(self, node: impl AsRef<str>, address: impl Into<String>) -> Self {
+        self.link.addresses.push(OwnAddress { member: host_name(node.as_ref()), address: address.into() });
+        self
+    }
+}
+
+impl fmt::Debug for LinkBuilder<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("LinkBuilder").field(&self.link).finish()
+    }
+}
