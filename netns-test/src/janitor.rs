@@ -7,11 +7,11 @@
 
 use std::collections::HashMap;
 use std::ffi::CStr;
-use std::io;
 use std::num::NonZero;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::{fs, io};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -19,7 +19,10 @@ use nix::mount::{MsFlags, mount};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::CloneFlags;
 use nix::sys::signal::{Signal, kill};
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockType, recv, send, setsockopt, socketpair, sockopt,
+};
+use nix::sys::time::{TimeVal, TimeValLike as _};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{Pid, getpid, pipe2, read, setsid, write};
 
@@ -29,6 +32,9 @@ use crate::sys::fork::{self, Death};
 
 /// How many namespaces can be in use at once; 8 bytes of address space each, and no memory before they are.
 const MOST: NonZero<usize> = NonZero::new(1 << 18).unwrap();
+
+/// How long the janitor may take to answer, in seconds. Well under a millisecond is usual; one that was stopped never does.
+const PATIENCE: i64 = 10;
 
 const NAME: &CStr = c"netns-janitor";
 const NAME_OF_INIT: &CStr = c"netns-init";
@@ -56,6 +62,7 @@ pub(crate) fn start() -> io::Result<()> {
     let (here, there) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
     // Where the process came without standard streams, the numbers of these are free, and what it prints would arrive here.
     let here = here.try_clone()?;
+    setsockopt(&here, sockopt::ReceiveTimeout, &TimeVal::seconds(PATIENCE))?;
     let slots = table.slots;
     let process =
         fork::fork(CloneFlags::empty(), Death::Silent, move || match serve(watched, there, slots) {
@@ -184,9 +191,21 @@ pub(crate) fn make_pid_namespace() -> Result<Pid, Error> {
     let [a, b, c, d, step] = asked().doing(|| "ask the janitor process for a PID namespace")?;
     match i32::from_ne_bytes([a, b, c, d]) {
         process if process > 0 => Ok(Pid::from_raw(process)),
+        errno if -errno == nix::libc::ENOSPC && step == 0 => {
+            // One that cannot be read is not named.
+            let limit = fs::read_to_string(MAX_PID_NAMESPACES).unwrap_or_default();
+            let cause = format!(
+                "the limit of PID namespaces is exhausted (user.max_pid_namespaces is {})\n\
+                 to mend it: `sudo sysctl -w user.max_pid_namespaces=15000`",
+                limit.trim()
+            );
+            Err(Error::because(STEPS[0], cause))
+        }
         errno => Err(Error::new(STEPS[usize::from(step)], io::Error::from_raw_os_error(-errno))),
     }
 }
+
+const MAX_PID_NAMESPACES: &str = "/proc/sys/user/max_pid_namespaces";
 
 /// A process, or a negative error number and the number of the step.
 type Answer = [u8; 5];

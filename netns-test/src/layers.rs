@@ -73,6 +73,13 @@ fn cover(directory: &Path, below: &[PathBuf]) -> Result<(), Error> {
 /// in the directory itself are copied, so that they can be replaced.
 fn overlay(directory: &Path, below: &[PathBuf], workshop: &Path) -> Result<(), Error> {
     let shown = directory.display();
+    // They separate options and directories in the text that is the mount's.
+    if directory.as_os_str().as_bytes().iter().any(|byte| b",:\\".contains(byte)) {
+        return Err(Error::because(
+            format!("put an overlay over `{shown}`"),
+            "its name would be read as several",
+        ));
+    }
     let (files, others): (Vec<&PathBuf>, Vec<&PathBuf>) =
         below.iter().partition(|path| path.parent() == Some(directory) && path.is_file());
     let mut carried: Vec<(&PathBuf, CString, OwnedFd)> = Vec::new();

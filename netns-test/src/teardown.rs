@@ -51,10 +51,9 @@ pub(crate) fn tear_down(net: &Arc<Net>) -> Result<Vec<Leftover>, Error> {
     workers.iter().for_each(|worker| worker.stop());
     net.nodes.iter().for_each(|node| node.programs.stop());
     let processes = net.processes.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(processes) = processes {
-        processes.end()?;
-    }
-    kill_processes(net)?;
+    // What cannot be ended is told in the end: the rest is torn down all the same.
+    let ended_processes = processes.map_or(Ok(()), |processes| processes.end());
+    let killed = ended_processes.and(kill_processes(net));
     let ended = || workers.iter().all(|worker| worker.has_ended());
     // First what ends by itself: a server whose socket is destroyed under it would call that a failure.
     let mut leftovers = come_to_rest(net, 3, ended)?;
@@ -78,7 +77,7 @@ pub(crate) fn tear_down(net: &Arc<Net>) -> Result<Vec<Leftover>, Error> {
             forget_neighbours(&socket)?;
         }
     }
-    Ok(leftovers)
+    killed.map(|()| leftovers)
 }
 
 /// Whether the calling thread's network namespace has TCP or UDP sockets left, by the kernel's own counters.

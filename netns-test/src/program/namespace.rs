@@ -30,7 +30,15 @@ impl PidNamespace {
             fs::File::open(&path).map(OwnedFd::from).doing(|| format!("open `{path}`"))
         };
         let first = sys::fork::pidfd(process).doing(|| "open the first process of a PID namespace")?;
-        Ok(Self { first, pid: open("pid")?, mount: open("mnt")? })
+        match open("pid").and_then(|pid| Ok((pid, open("mnt")?))) {
+            Ok((pid, mount)) => Ok(Self { first, pid, mount }),
+            Err(error) => {
+                // Nobody would end it before the test process ends. It cannot have ended by itself.
+                sys::fork::signal(first.as_fd(), nix::libc::SIGKILL)
+                    .doing(|| "end a PID namespace that cannot be used")?;
+                Err(error)
+            }
+        }
     }
 
     /// Moves the calling thread into the mounts of the first process and returns a copy of its /proc, attached nowhere.

@@ -203,9 +203,10 @@ pub(crate) fn report(net: &Arc<Net>, how: &How, passed: bool) -> Option<String> 
         _ => None,
     };
     let uncaught = net.witness.uncaught();
-    let failures = records.iter().enumerate().filter(|(index, _)| {
-        of_body == Some(*index) || uncaught.iter().any(|(other, _)| other == index)
-    });
+    let failures = records
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| of_body == Some(*index) || uncaught.iter().any(|(other, _)| other == index));
     let failures: Vec<Failure> = failures
         .map(|(_, record)| Failure {
             node: record.node.clone(),
