@@ -41,8 +41,9 @@ async fn by_getent(from: &Node, name: &str) -> Option<Vec<IpAddr>> {
 /// By a program that speaks DNS and nothing else.
 async fn by_dns(from: &Node, name: &str) -> Result<Vec<IpAddr>, String> {
     let text = dig(from, &format!("+short +tries=1 {name}. A {name}. AAAA")).await;
-    let ips: Result<Vec<IpAddr>, _> = text.lines().map(str::parse).collect();
-    ips.map(once).ok().filter(|ips| !ips.is_empty()).ok_or(text)
+    // Names on the way (CNAME) have a line each, too; what went wrong begins with a semicolon.
+    let ips = once(text.lines().filter_map(|line| line.parse().ok()));
+    if ips.is_empty() || text.contains(';') { Err(text) } else { Ok(ips) }
 }
 
 async fn dig(from: &Node, arguments: &str) -> String {
