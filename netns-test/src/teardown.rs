@@ -199,7 +199,12 @@ fn come_to_rest(net: &Net, often: u32, workers_ended: impl Fn() -> bool) -> Resu
     let mut pause = Duration::from_micros(20);
     let mut rested = 0;
     loop {
-        let threads = threads_inside(net, own).doing(|| "list the threads of the test")?;
+        let list = || threads_inside(net, own).doing(|| "list the threads of the test");
+        let mut threads = list()?;
+        if threads.is_empty() {
+            // A list ends early where the thread that it has come to ends meanwhile (`next_tid` in fs/proc/base.c).
+            threads = list()?;
+        }
         let at_rest = threads.iter().all(|(_, leftover)| !leftover.spins);
         // A panic that is caught counts as lost until that is known.
         let is_quiet = net.witness.is_quiet() || started.elapsed() > PATIENCE_WITH_PANICS;
