@@ -1,8 +1,8 @@
 //! Which panics a test has to answer for.
 //!
 //! A chained panic hook notes every panic of a running test, by the network namespace of its thread; whether it is still
-//! there is asked for before and after each test. What becomes of a panic is told by whoever is around: [`watched`] code (bodies, jobs and threads of nodes) knows for sure whether a panic
-//! came through. Elsewhere, in tasks that user code spawned and threads that it made, the frames say whether the panic is
+//! there is asked for before and after each test. What becomes of a panic is told by whoever is around: [`watched`] code
+//! (bodies, jobs and threads of nodes) knows for sure whether a panic came through. Elsewhere, in tasks that user code spawned and threads that it made, the frames say whether the panic is
 //! on its way to code that catches it or to the end of the task or thread. A task's panic is settled when the one who
 //! awaits its `JoinHandle` is woken by it; so a task that panics before its handle can have been awaited is held up, in
 //! the hook, until it can.
