@@ -110,6 +110,7 @@ mod namespace;
 mod netlink;
 mod network;
 mod node;
+pub mod packet;
 mod panics;
 mod plan;
 mod probe;
