@@ -8,6 +8,9 @@ mod decode;
 #[cfg(target_os = "linux")]
 mod diag;
 #[cfg(target_os = "linux")]
+#[allow(dead_code, reason = "the vocabulary of nf_tables: its users do not need every word of it yet")]
+pub(crate) mod nftables;
+#[cfg(target_os = "linux")]
 mod route;
 #[cfg(target_os = "linux")]
 mod socket;

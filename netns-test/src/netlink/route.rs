@@ -39,7 +39,7 @@ pub(crate) struct NetlinkError {
 }
 
 impl NetlinkError {
-    fn new(operation: String, refusal: Refusal) -> Self {
+    pub(super) fn new(operation: String, refusal: Refusal) -> Self {
         Self { operation, source: refusal.source, kernel: refusal.kernel }
     }
 }

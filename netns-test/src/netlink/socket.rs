@@ -122,6 +122,22 @@ impl Channel {
         }
     }
 
+    /// Sends messages in one datagram, on which the kernel works as a whole, and tells the first that it refused.
+    ///
+    /// At least one of the messages has to ask for an acknowledgement.
+    pub(super) fn transaction<M: NetlinkSerializable>(
+        &self,
+        messages: impl IntoIterator<Item = (M, u16)>,
+    ) -> Result<(), (usize, Refusal)> {
+        let mut inner = self.lock();
+        inner.outgoing.clear();
+        let first = inner.sequence.wrapping_add(1);
+        for (message, flags) in messages {
+            inner.append(message, NLM_F_REQUEST | flags);
+        }
+        inner.transaction(first).map_err(|error| (0, Refusal::from(error)))?.map_or(Ok(()), Err)
+    }
+
     /// Sends one request that is answered with one message.
     pub(super) fn get<M: NetlinkSerializable, T>(
         &self,
@@ -254,6 +270,36 @@ impl Inner {
                 }
                 if header.sequence_number == last {
                     return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Sends the datagram, whose first message has this sequence number, and returns the first refusal.
+    fn transaction(&mut self, first: u32) -> io::Result<Option<(usize, Refusal)>> {
+        self.send()?;
+        let mut refusal: Option<(usize, Refusal)> = None;
+        let mut answered = false;
+        // All answers are there; which of them is the last is not to be told from it.
+        loop {
+            match self.receive() {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && answered => return Ok(refusal),
+                // So many refusals that they did not fit: those before are the first.
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) && refusal.is_some() => continue,
+                Err(error) => return Err(error),
+            }
+            for message in Messages(&self.incoming) {
+                let (header, payload) = message.map_err(invalid)?;
+                let position = header.sequence_number.wrapping_sub(first) as usize;
+                if header.sequence_number.wrapping_sub(first) > self.sequence.wrapping_sub(first) {
+                    continue;
+                }
+                answered = true;
+                if let Reply::Refused(errno, text) = Reply::new(&header, payload).map_err(invalid)?
+                    && refusal.as_ref().is_none_or(|(earlier, _)| position < *earlier)
+                {
+                    refusal = Some((position, Refusal::new(errno, text)));
                 }
             }
         }

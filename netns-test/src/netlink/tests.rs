@@ -224,7 +224,7 @@ fn a_datagram_is_cut_into_messages_and_a_torn_one_is_an_error() {
 /// Runs `body` on a thread of its own, in a fresh network namespace; `None` where the user may not have one.
 ///
 /// The promises are proven elsewhere, for every user; this is the quick check of one layer, for root.
-fn in_namespace<R: Send + 'static>(body: impl FnOnce() -> R + Send + 'static) -> Option<R> {
+pub(super) fn in_namespace<R: Send + 'static>(body: impl FnOnce() -> R + Send + 'static) -> Option<R> {
     let thread = thread::spawn(|| match unshare(CloneFlags::CLONE_NEWNET) {
         Ok(()) => Some(body()),
         Err(Errno::EPERM) => {
@@ -249,7 +249,7 @@ fn other_namespace() -> (File, RouteSocket) {
     thread::spawn(make).join().unwrap()
 }
 
-fn wait_until(mut ready: impl FnMut() -> bool) {
+pub(super) fn wait_until(mut ready: impl FnMut() -> bool) {
     let start = Instant::now();
     while !ready() {
         assert!(start.elapsed() < Duration::from_secs(10), "not ready after 10 s");

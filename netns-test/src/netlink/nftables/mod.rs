@@ -1,0 +1,146 @@
+//! `NETLINK_NETFILTER`: tables, chains, sets and rules of nf_tables, made and read.
+//!
+//! A [`Batch`] is performed as a whole or not at all. The words are nft(8)'s.
+
+mod attributes;
+mod batch;
+mod expr;
+mod field;
+mod read;
+mod rule;
+mod set;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+
+use netlink_packet_core::NetlinkSerializable;
+use netlink_sys::protocols::NETLINK_NETFILTER;
+use nix::libc;
+
+use self::attributes::Attributes;
+use super::route::NetlinkError;
+use super::socket::{Channel, Refusal};
+
+#[allow(unused_imports, reason = "as its items")]
+pub(crate) use self::{
+    batch::Batch,
+    expr::{Compare, Expr, NatFlags, Reject, SetRef, Verdict},
+    field::{Field, Register},
+    read::{Counted, ListedElement, ListedRule},
+    rule::{CtState, CtStatus, NatTarget, Ports, Rule},
+    set::{Data, Element, Set, Type, Value},
+    table::{Chain, ChainKind, Family, Hook, Policy, Table},
+};
+
+/// What a kernel without nf_tables is told by, and what mends it.
+const MISSING: &str = "the kernel has no nf_tables: load it with `sudo modprobe nf_tables`, or use a kernel with \
+                       CONFIG_NF_TABLES, CONFIG_NFT_NAT and CONFIG_NFT_CT";
+
+/// A `NETLINK_NETFILTER` socket.
+///
+/// It speaks for the network namespace that it was opened in, whichever thread uses it. The kernel wants
+/// `CAP_NET_ADMIN` over that namespace from the thread that opened it as well as from the one that sends, to read as well.
+pub(crate) struct NftSocket {
+    channel: Channel,
+}
+
+impl NftSocket {
+    /// Opens a socket in the calling thread's network namespace.
+    pub(crate) fn open() -> io::Result<Self> {
+        match Channel::open(NETLINK_NETFILTER) {
+            Ok(channel) => Ok(Self { channel }),
+            Err(error) if error.raw_os_error() == Some(libc::EPROTONOSUPPORT) => Err(missing()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Performs all changes of a batch at once, or none.
+    pub(crate) fn send(&self, batch: Batch) -> Result<(), NetlinkError> {
+        let (messages, mut descriptions) = batch.finish();
+        let Some(messages) = messages else { return Ok(()) };
+        self.channel.transaction(messages).map_err(|(position, refusal)| match position.checked_sub(1) {
+            // The batch's own header is refused where nobody knows what is in it.
+            None if refusal.errno() == Some(libc::EOPNOTSUPP) => {
+                NetlinkError::new("change the rules of nf_tables".to_owned(), Refusal::from(missing()))
+            }
+            Some(change) if change < descriptions.len() => {
+                NetlinkError::new(descriptions.swap_remove(change), refusal)
+            }
+            _ => NetlinkError::new("change the rules of nf_tables".to_owned(), refusal),
+        })
+    }
+
+    /// The rules of a table, or of one of its chains.
+    pub(crate) fn rules(&self, table: &Table, chain: Option<&Chain>) -> io::Result<Vec<ListedRule>> {
+        let request = read::rules_of(table, chain);
+        self.dump(&request, |payload| Ok(read::rule(payload)))
+    }
+
+    /// What is in a set or map.
+    pub(crate) fn elements(&self, set: &Set) -> io::Result<Vec<ListedElement>> {
+        let Some(table) = &set.table else { return Ok(Vec::new()) };
+        let request = read::elements_of(table, set);
+        let lists = self.dump(&request, |payload| Ok(Some(read::elements(payload))))?;
+        Ok(lists.into_iter().flatten().collect())
+    }
+
+    fn dump<T>(
+        &self,
+        request: &Message,
+        decode: impl Fn(&[u8]) -> Result<Option<T>, netlink_packet_core::DecodeError>,
+    ) -> io::Result<Vec<T>> {
+        let entries = self.channel.dump(request, |kind, payload| match kind >> 8 {
+            subsystem if subsystem == libc::NFNL_SUBSYS_NFTABLES as u16 => {
+                decode(payload.get(HEADER_LEN..).unwrap_or_default())
+            }
+            _ => Ok(None),
+        });
+        entries.map_err(|error| match error.raw_os_error() {
+            Some(libc::EOPNOTSUPP) => missing(),
+            _ => error,
+        })
+    }
+}
+
+fn missing() -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, MISSING)
+}
+
+/// `sizeof(struct nfgenmsg)`
+const HEADER_LEN: usize = 4;
+
+/// A message of nfnetlink: `struct nfgenmsg` and attributes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Message {
+    kind: u16,
+    family: u8,
+    resource: u16,
+    attributes: Attributes,
+}
+
+impl Message {
+    /// A message of nf_tables, `NFT_MSG_*`.
+    fn new(kind: libc::c_int, family: Family, attributes: Attributes) -> Self {
+        let kind = (libc::NFNL_SUBSYS_NFTABLES as u16) << 8 | kind as u16;
+        Self { kind, family: family.number(), resource: 0, attributes }
+    }
+}
+
+impl NetlinkSerializable for Message {
+    fn message_type(&self) -> u16 {
+        self.kind
+    }
+
+    fn buffer_len(&self) -> usize {
+        HEADER_LEN + self.attributes.len()
+    }
+
+    fn serialize(&self, buffer: &mut [u8]) {
+        // `NFNETLINK_V0`
+        buffer[..2].copy_from_slice(&[self.family, 0]);
+        buffer[2..HEADER_LEN].copy_from_slice(&self.resource.to_be_bytes());
+        buffer[HEADER_LEN..].copy_from_slice(self.attributes.as_bytes());
+    }
+}

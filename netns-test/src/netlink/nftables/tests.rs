@@ -1,0 +1,413 @@
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, UdpSocket};
+use std::time::Duration;
+
+use netlink_packet_core::NetlinkSerializable as _;
+use nix::libc;
+
+use super::attributes::{Attributes, find, read as attributes_of, text_of};
+use super::*;
+use crate::netlink::tests::{in_namespace, wait_until};
+use crate::netlink::{Request, RouteSocket};
+
+// What is encoded, against bytes worked out by hand from the kernel's headers.
+
+#[test]
+fn attributes_are_padded_nested_and_in_network_byte_order() {
+    let inner = Attributes::new().u32(2, 0x0102_0304).u8(3, 7);
+    let outer = Attributes::new().text(1, "abc").nested(4, &inner);
+    let expected: &[&[u8]] = &[
+        &8u16.to_ne_bytes(),
+        &1u16.to_ne_bytes(),
+        b"abc\0",
+        &20u16.to_ne_bytes(),
+        &(4u16 | 1 << 15).to_ne_bytes(),
+        &8u16.to_ne_bytes(),
+        &2u16.to_ne_bytes(),
+        &[1, 2, 3, 4],
+        &5u16.to_ne_bytes(),
+        &3u16.to_ne_bytes(),
+        &[7, 0, 0, 0],
+    ];
+    assert_eq!(outer.as_bytes(), expected.concat());
+    assert_eq!(find(outer.as_bytes(), 1).map(text_of).as_deref(), Some("abc"));
+    let nested: Vec<_> = attributes_of(find(outer.as_bytes(), 4).unwrap()).collect();
+    assert_eq!(nested, [(2, &[1, 2, 3, 4][..]), (3, &[7][..])]);
+}
+
+/// The names of a rule's expressions in a table of this family.
+fn names(rule: &Rule, family: Family) -> Vec<String> {
+    let chain = Table::new(family, "t").chain("c");
+    let attributes = rule.attributes(&chain, 1);
+    let list = find(attributes.as_bytes(), 4).unwrap();
+    attributes_of(list).map(|(_, expression)| text_of(find(expression, 1).unwrap())).collect()
+}
+
+#[test]
+fn a_rule_asks_for_the_protocol_that_its_fields_are_of_once() {
+    let v4 = |host| Ipv4Addr::new(10, 0, 0, host);
+    let rule = Rule::new().saddr(v4(1), 32).daddr(v4(2), 32).tcp_sport(1).tcp_dport(2).drop();
+    let fields = ["payload", "cmp", "payload", "cmp", "meta", "cmp", "payload", "cmp", "payload", "cmp"];
+    let all = |first: &[&'static str]| [first, &fields, &["immediate"]].concat();
+    assert_eq!(names(&rule, Family::Ip), all(&[]));
+    assert_eq!(names(&rule, Family::Inet), all(&["meta", "cmp"]));
+    assert_eq!(names(&rule, Family::Netdev), all(&["meta", "cmp"]));
+    let masked = Rule::new().saddr(v4(0), 20);
+    assert_eq!(names(&masked, Family::Ip), ["payload", "bitwise", "cmp"]);
+    let Expr::Mask(_, mask) = &masked.exprs[2] else { panic!("{masked:?}") };
+    assert_eq!(mask.0, [255, 255, 240, 0]);
+    assert_eq!(names(&Rule::new().saddr(Ipv6Addr::LOCALHOST, 0), Family::Ip6), ["payload", "bitwise", "cmp"]);
+}
+
+#[test]
+fn values_fill_whole_registers_where_there_are_several() {
+    assert_eq!(Value::from(80u16).0, [0, 80]);
+    assert_eq!(Value::from((Ipv4Addr::LOCALHOST, 80u16)).0, [127, 0, 0, 1, 0, 80, 0, 0]);
+    assert_eq!(Value::from((6u8, 80u16)).0, [6, 0, 0, 0, 0, 80, 0, 0]);
+    assert_eq!(Value::name("eth0").0.len(), 16);
+}
+
+#[test]
+fn a_batch_stands_in_brackets_and_its_last_change_is_acknowledged() {
+    let table = Table::new(Family::Inet, "t");
+    let chain = table.chain("c");
+    let mut batch = Batch::new();
+    batch.add_table(&table);
+    batch.add_rule(&chain, Rule::new().tcp_dport([80, 443]).accept());
+    let (messages, descriptions) = batch.finish();
+    let messages = messages.unwrap();
+    let kinds: Vec<u16> = messages.iter().map(|(message, _)| message.message_type()).collect();
+    // The rule's set, its elements, the rule.
+    assert_eq!(kinds, [16, 0xa00, 0xa09, 0xa0c, 0xa06, 17]);
+    assert_eq!(descriptions.len(), 4);
+    let acknowledged: Vec<bool> =
+        messages.iter().map(|(_, flags)| flags & netlink_packet_core::NLM_F_ACK != 0).collect();
+    assert_eq!(acknowledged, [false, false, false, false, true, false]);
+    let mut bytes = vec![0; messages[0].0.buffer_len()];
+    messages[0].0.serialize(&mut bytes);
+    assert_eq!(bytes, [0, 0, 0, 10]);
+    assert!(Batch::new().finish().0.is_none());
+}
+
+#[test]
+fn many_elements_are_several_lists() {
+    let set = Table::new(Family::Ip, "t").set("s", &[Type::Ipv4Addr, Type::InetService]);
+    let elements: Vec<Element> =
+        (0..10_000).map(|host| Element::new((Ipv4Addr::from_bits(host), 80u16))).collect();
+    let lists = set.encode(&elements);
+    assert!(lists.len() > 1 && lists.iter().all(|list| list.len() < 60_000));
+    let count: usize = lists.iter().map(|list| attributes_of(list.as_bytes()).count()).sum();
+    assert_eq!(count, 10_000);
+}
+
+#[test]
+fn an_interval_of_one_part_ends_with_an_element_of_its_own() {
+    let table = Table::new(Family::Ip, "t");
+    let ports = |set: Set, range| {
+        let list = set.intervals().encode(&[Element::interval(range)]).remove(0);
+        attributes_of(list.as_bytes()).map(|(_, element)| element.to_vec()).collect::<Vec<_>>()
+    };
+    let elements = ports(table.set("s", &[Type::InetService]), 80..=89u16);
+    let keys: Vec<_> = elements.iter().map(|element| find(find(element, 1).unwrap(), 1).unwrap()).collect();
+    assert_eq!(keys, [[0, 80], [0, 90]]);
+    assert_eq!(find(&elements[1], 3), Some(&[0, 0, 0, 1][..]));
+    // Nothing is behind the last.
+    assert_eq!(ports(table.set("s", &[Type::InetService]), 80..=u16::MAX).len(), 1);
+    let set = table.set("s", &[Type::Ipv4Addr, Type::InetService]).intervals();
+    let [from, to] = [80u16, 89].map(|port| Value::from((Ipv4Addr::LOCALHOST, port)));
+    let list = set.encode(&[Element::interval(from..=to.clone())]).remove(0);
+    let elements: Vec<_> = attributes_of(list.as_bytes()).map(|(_, element)| element).collect();
+    assert_eq!(elements.len(), 1);
+    assert_eq!(find(find(elements[0], 10).unwrap(), 1), Some(&to.0[..]));
+}
+
+// What the kernel makes of it.
+
+const V4: Ipv4Addr = Ipv4Addr::LOCALHOST;
+
+fn loopback() -> RouteSocket {
+    let route = RouteSocket::open().unwrap();
+    route.request(Request::set_up(1, true), || "switch `lo` on".to_owned()).unwrap();
+    wait_until(|| route.link(1).unwrap().unwrap().is_running());
+    route
+}
+
+/// Every expression, every kind of chain and of set: the kernel takes them all, at once.
+#[test]
+fn the_kernel_takes_every_word() {
+    in_namespace(|| {
+        let _route = loopback();
+        let socket = NftSocket::open().unwrap();
+        let inet = Table::new(Family::Inet, "all");
+        let chain = |name, kind, hook, priority| inet.base_chain(name, kind, hook, priority);
+        let prerouting = chain("prerouting", ChainKind::Filter, Hook::Prerouting, -150);
+        let raw = chain("raw", ChainKind::Filter, Hook::Prerouting, -300);
+        let input = chain("input", ChainKind::Filter, Hook::Input, 0);
+        let forward = chain("forward", ChainKind::Filter, Hook::Forward, 0).policy(Policy::Drop);
+        let output = chain("output", ChainKind::Route, Hook::Output, -150);
+        let dstnat = chain("dstnat", ChainKind::Nat, Hook::Prerouting, -100);
+        let srcnat = chain("srcnat", ChainKind::Nat, Hook::Postrouting, 100);
+        let (regular, other) = (inet.chain("regular"), inet.chain("other"));
+        let netdev = Table::new(Family::Netdev, "wire");
+        let ingress = netdev.base_chain("in", ChainKind::Filter, Hook::Ingress("lo"), 0);
+        let egress = netdev.base_chain("out", ChainKind::Filter, Hook::Egress("lo"), 0);
+        let ip = Table::new(Family::Ip, "ip-only");
+        let ip_nat = ip.base_chain("nat", ChainKind::Nat, Hook::Postrouting, 90);
+
+        let services = inet
+            .set("services", &[Type::Ipv4Addr, Type::InetProto, Type::InetService])
+            .map_to(&[Type::Ipv4Addr, Type::InetService]);
+        let nets = inet.set("nets", &[Type::Ipv4Addr]).intervals();
+        let pairs = inet.set("pairs", &[Type::Ipv4Addr, Type::InetService]).intervals();
+        let verdicts = inet.set("verdicts", &[Type::Mark]).verdict_map();
+        let six = inet.set("six", &[Type::Ipv6Addr]);
+        let names = inet.set("names", &[Type::IfName]);
+        let learnt = ip
+            .set("learnt", &[Type::InetProto, Type::InetService])
+            .map_to(&[Type::Ipv4Addr, Type::InetService])
+            .dynamic(65_535)
+            .timeout(Duration::from_secs(300));
+
+        let mut batch = Batch::new();
+        for table in [&inet, &netdev, &ip] {
+            batch.add_table(table);
+        }
+        for chain in [
+            &prerouting,
+            &raw,
+            &input,
+            &forward,
+            &output,
+            &dstnat,
+            &srcnat,
+            &regular,
+            &other,
+            &ingress,
+            &egress,
+            &ip_nat,
+        ] {
+            batch.add_chain(chain);
+        }
+        for set in [&services, &nets, &pairs, &verdicts, &six, &names, &learnt] {
+            batch.add_set(set);
+        }
+        let service = Value::concat([V4.into(), 6u8.into(), 80u16.into()]);
+        batch.add_elements(&services, &[Element::new(service).value((Ipv4Addr::new(10, 0, 0, 9), 8080u16))]);
+        let ten = Ipv4Addr::new(10, 0, 0, 0)..=Ipv4Addr::new(10, 255, 255, 255);
+        batch.add_elements(&nets, &[Element::interval(ten), Element::interval(V4..=V4)]);
+        let [from, to] = [1000u16, 1999].map(|port| Value::from((V4, port)));
+        batch.add_elements(&pairs, &[Element::interval(from..=to), Element::new((V4, 80u16))]);
+        let to_regular = || Verdict::Jump("regular".to_owned());
+        batch.add_elements(
+            &verdicts,
+            &[
+                Element::new(Value::host(1)).verdict(to_regular()),
+                Element::new(Value::host(2)).verdict(Verdict::Drop),
+            ],
+        );
+        batch.add_elements(&six, &[Element::new(Ipv6Addr::LOCALHOST)]);
+        batch.add_elements(&names, &[Element::new(Value::name("eth0"))]);
+
+        let udp_tcp = [Field::IpDaddr, Field::L4Proto, Field::Dport];
+        for (chain, rule) in [
+            (&raw, Rule::new().udp_dport(9).notrack()),
+            (&prerouting, Rule::new().tcp().tproxy(Some(V4.into()), 15001).accept()),
+            (&prerouting, Rule::new().tcp().tproxy(None, 15001)),
+            (&prerouting, Rule::new().equals(Field::SocketTransparent, 1u8).set_mark(7).accept()),
+            (&prerouting, Rule::new().load(Field::SocketMark, Register(0)).push(Expr::SetMark(Register(0)))),
+            (&input, Rule::new().iifname("lo").counter().comment("all that comes").accept()),
+            (&input, Rule::new().iif(1).ct_state(CtState::ESTABLISHED | CtState::RELATED).accept()),
+            (&input, Rule::new().ct_status(CtStatus::DNAT).ct_mark(3).set_mark_from_ct()),
+            (&input, Rule::new().tcp_dport([22, 80]).tcp_sport(1024..=65535).reject(Reject::TcpReset)),
+            (
+                &input,
+                Rule::new().saddr(Ipv6Addr::LOCALHOST, 64).udp_sport(53).reject(Reject::AdminProhibited),
+            ),
+            (&input, Rule::new().saddr_not(V4, 8).limit(10, 5).r#return()),
+            (
+                &input,
+                Rule::new().in_set(&[Field::IpSaddr], &nets).not_in_set(&[Field::Ip6Daddr], &six).drop(),
+            ),
+            (&input, Rule::new().in_set(&[Field::IpSaddr, Field::Dport], &pairs).limit_over(1, 0).drop()),
+            (&forward, Rule::new().oifname("eth1").in_set(&[Field::IifName], &names).goto(&regular)),
+            (&forward, Rule::new().vmap(&[Field::Mark], &verdicts)),
+            (&forward, Rule::new().random_vmap([to_regular(), Verdict::Goto("other".to_owned())])),
+            (&output, Rule::new().skuid(1337).set_ct_mark(5).set_mark(0x40)),
+            (&output, Rule::new().masked_mark(0xff00, 0x100).set_ct_mark_from_packet()),
+            (&dstnat, Rule::new().dnat_by_map(&udp_tcp, &services, Family::Ip, true)),
+            (&dstnat, Rule::new().tcp_dport(80).redirect(Some(8080))),
+            (&dstnat, Rule::new().tcp_dport(81).redirect(None)),
+            (&dstnat, Rule::new().udp_dport(53).dnat(&NatTarget::address(V4).port(5353))),
+            (&dstnat, Rule::new().udp_dport(54).dnat(&NatTarget::address(Ipv6Addr::LOCALHOST).ports(1..=9))),
+            (&srcnat, Rule::new().oifname("eth9").masquerade(NatFlags::FULLY_RANDOM)),
+            (&srcnat, Rule::new().oifname("eth8").masquerade(NatFlags::NONE)),
+            (
+                &srcnat,
+                Rule::new().oifname("eth7").udp().snat(
+                    &NatTarget::addresses(V4.into(), Ipv4Addr::new(127, 0, 0, 9).into())
+                        .ports(1000..=2000)
+                        .flags(NatFlags::PERSISTENT)
+                        .flags(NatFlags::RANDOM),
+                ),
+            ),
+            (&ingress, Rule::new().saddr(V4, 32).daddr(V4, 32).equals(Field::IcmpType, 99u8).drop()),
+            (&egress, Rule::new().saddr(Ipv6Addr::LOCALHOST, 128).udp_dport(4242).drop()),
+            (&regular, Rule::new().counter()),
+        ] {
+            batch.add_rule(chain, rule);
+        }
+        // The next free port, noted for the source that gets it.
+        let port = Register(9);
+        batch.add_rule(
+            &ip_nat,
+            Rule::new()
+                .oifname("eth6")
+                .udp()
+                .load(Field::L4Proto, Register(8))
+                .load(Field::Increment { modulus: 100, offset: 50_000 }, port)
+                .push(Expr::ToPort(port))
+                .load(Field::IpSaddr, Register(4))
+                .load(Field::Sport, Register(5))
+                .push(Expr::Add {
+                    set: "learnt".to_owned(),
+                    key: Register(8),
+                    data: Some(Register(4)),
+                    timeout: Some(Duration::from_secs(2)),
+                    refresh: true,
+                })
+                .masquerade(NatFlags::NONE),
+        );
+        socket.send(batch).unwrap();
+
+        let rules = socket.rules(&inet, Some(&input)).unwrap();
+        assert_eq!(rules.len(), 8);
+        assert!(rules.iter().all(|rule| rule.chain == "input" && rule.handle > 0));
+        assert_eq!(rules[0].comment.as_deref(), Some("all that comes"));
+        assert_eq!((rules[0].counted, rules[1].counted), (Some(Counted::default()), None));
+        let elements = socket.elements(&services).unwrap();
+        assert_eq!(elements[0].key, [127, 0, 0, 1, 6, 0, 0, 0, 0, 80, 0, 0]);
+        assert_eq!(elements[0].data.as_deref(), Some(&[10, 0, 0, 9, 0x1f, 0x90, 0, 0][..]));
+        let mut batch = Batch::new();
+        batch.delete_rule(&input, rules[1].handle);
+        batch.flush_chain(&output);
+        batch.flush_chain(&forward);
+        batch.flush_set(&verdicts);
+        batch.delete_elements(&six, &[Element::new(Ipv6Addr::LOCALHOST)]);
+        batch.flush_chain(&regular);
+        batch.delete_chain(&regular);
+        batch.insert_rule(&output, Rule::new().comment("first").counter());
+        socket.send(batch).unwrap();
+        assert_eq!(socket.rules(&inet, Some(&input)).unwrap().len(), 7);
+        assert_eq!(socket.rules(&inet, Some(&output)).unwrap().len(), 1);
+        assert!(socket.elements(&six).unwrap().is_empty());
+        let mut batch = Batch::new();
+        batch.delete_table(&inet);
+        socket.send(batch).unwrap();
+        assert_eq!(socket.rules(&inet, None).unwrap(), []);
+    });
+}
+
+#[test]
+fn packets_meet_the_rules() {
+    in_namespace(|| {
+        let _route = loopback();
+        let socket = NftSocket::open().unwrap();
+        let table = Table::new(Family::Inet, "t");
+        let input = table.base_chain("input", ChainKind::Filter, Hook::Input, 0);
+        let dstnat = table.base_chain("output", ChainKind::Nat, Hook::Output, -100);
+        let services = table
+            .set("services", &[Type::Ipv4Addr, Type::InetService])
+            .map_to(&[Type::Ipv4Addr, Type::InetService]);
+        let listener = TcpListener::bind((V4, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let service = Ipv4Addr::new(127, 9, 9, 9);
+        let mut batch = Batch::new();
+        batch.add_table(&table);
+        batch.add_chain(&input);
+        batch.add_chain(&dstnat);
+        batch.add_set(&services);
+        batch.add_elements(&services, &[Element::new((service, 80u16)).value((V4, port))]);
+        batch.add_rule(&input, Rule::new().udp_dport(9).counter().drop());
+        batch.add_rule(&input, Rule::new().tcp_dport(9).reject(Reject::TcpReset));
+        batch.add_rule(&input, Rule::new().tcp_dport(10).reject(Reject::HostUnreachable));
+        let fields = [Field::IpDaddr, Field::Dport];
+        batch.add_rule(&dstnat, Rule::new().tcp().dnat_by_map(&fields, &services, Family::Ip, true));
+        socket.send(batch).unwrap();
+
+        let udp = UdpSocket::bind((V4, 9)).unwrap();
+        udp.set_nonblocking(true).unwrap();
+        udp.send_to(b"lost", (V4, 9)).unwrap();
+        let counted = socket.rules(&table, Some(&input)).unwrap()[0].counted.unwrap();
+        assert_eq!((counted.packets, counted.bytes), (1, 32));
+        assert_eq!(udp.recv(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+        let refused = TcpStream::connect((V4, 9)).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+        let refused = TcpStream::connect((V4, 10)).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::HostUnreachable);
+        let out = TcpStream::connect((service, 80u16)).unwrap();
+        let (_, peer) = listener.accept().unwrap();
+        assert_eq!(peer, out.local_addr().unwrap());
+        assert_eq!(out.peer_addr().unwrap().ip(), IpAddr::V4(service));
+    });
+}
+
+#[test]
+fn a_batch_that_is_refused_changes_nothing_and_tells_what_was_refused() {
+    in_namespace(|| {
+        let socket = NftSocket::open().unwrap();
+        let table = Table::new(Family::Inet, "t");
+        let chain = table.chain("c");
+        let missing = table.chain("missing");
+        let mut batch = Batch::new();
+        batch.add_table(&table);
+        batch.add_chain(&chain);
+        batch.add_rule(&chain, Rule::new().comment("lost").jump(&missing));
+        batch.add_rule(&missing, Rule::new().accept());
+        let error = socket.send(batch).unwrap_err();
+        assert_eq!(error.operation, "add the rule \"lost\" to the chain `inet t c`");
+        assert_eq!(error.source.raw_os_error(), Some(libc::ENOENT));
+        // Nor is the table there.
+        assert_eq!(socket.rules(&table, None).unwrap(), []);
+        let mut batch = Batch::new();
+        batch.add_chain(&chain);
+        let error = socket.send(batch).unwrap_err();
+        assert_eq!(error.source.raw_os_error(), Some(libc::ENOENT));
+        // The kernel checks the hooks at the end of the batch.
+        let mut batch = Batch::new();
+        batch.add_table(&table);
+        let wrong = table.base_chain("wrong", ChainKind::Nat, Hook::Forward, 0);
+        batch.add_chain(&wrong);
+        let error = socket.send(batch).unwrap_err();
+        assert_eq!(error.operation, "add the chain `inet t wrong`");
+        // An anonymous set is gone with the rule that was refused.
+        let mut batch = Batch::new();
+        batch.add_table(&table);
+        batch.add_chain(&chain);
+        batch.add_rule(&chain, Rule::new().tcp_dport([1, 2]).drop());
+        batch.add_rule(&chain, Rule::new().tcp_dport([3, 4]).drop());
+        socket.send(batch).unwrap();
+        assert_eq!(socket.rules(&table, Some(&chain)).unwrap().len(), 2);
+    });
+}
+
+#[test]
+fn a_large_batch_is_one() {
+    in_namespace(|| {
+        let socket = NftSocket::open().unwrap();
+        let table = Table::new(Family::Inet, "t");
+        let chain = table.chain("c");
+        let set = table.set("s", &[Type::Ipv4Addr]);
+        let elements: Vec<Element> = (1..3000).map(|host| Element::new(Ipv4Addr::from_bits(host))).collect();
+        let mut batch = Batch::new();
+        batch.add_table(&table);
+        batch.add_chain(&chain);
+        batch.add_set(&set);
+        batch.add_elements(&set, &elements);
+        for port in 0..500 {
+            batch.add_rule(&chain, Rule::new().tcp_dport(port).drop());
+        }
+        socket.send(batch).unwrap();
+        assert_eq!(socket.elements(&set).unwrap().len(), elements.len());
+        assert_eq!(socket.rules(&table, None).unwrap().len(), 500);
+    });
+}
