@@ -35,6 +35,8 @@ pub(crate) struct Args {
     pub(crate) worker_threads: Option<Spanned<usize>>,
     pub(crate) require: Vec<Ident>,
     pub(crate) krate: Option<Path>,
+    /// Every key that is there.
+    pub(crate) keys: Vec<(String, Span)>,
 }
 
 /// A value, and where it is written.
@@ -80,16 +82,15 @@ const REQUIREMENTS: [(&str, &str); 1] = [("root", "Root")];
 /// The keys and values; every mistake goes to `diag`, and no mistake hides the next.
 pub(crate) fn parse(tokens: TokenStream, diag: &mut Diag) -> Args {
     let mut args = Args::default();
-    let mut seen: Vec<String> = Vec::new();
     for entry in entries(tokens, diag) {
         let key = entry.key.to_string();
-        if seen.contains(&key) {
+        if args.keys.iter().any(|(seen, _)| *seen == key) {
             diag.at(entry.key.span(), format!("`{key}` is written twice: remove one"));
             continue;
         }
         args.nodes_unread |= key == "nodes" && !entry.in_parentheses && entry.number().is_err();
         diag.take(args.set(&key, &entry));
-        seen.push(key);
+        args.keys.push((key, entry.key.span()));
     }
     args
 }

@@ -3,7 +3,7 @@
 use netns_test_model::host_name;
 use proc_macro2::Ident;
 use syn::ext::IdentExt as _;
-use syn::{Attribute, Error, Expr, FnArg, Lit, Pat, Result, Signature, Type};
+use syn::{Attribute, Error, Expr, FieldsNamed, FnArg, Lit, Pat, Result, Signature, Type};
 
 use crate::diag::Diag;
 use crate::function::{bare, bare_expr, is_named};
@@ -27,6 +27,33 @@ pub(crate) enum Nodes {
     Array(usize),
 }
 
+impl Argument {
+    fn new(ident: Ident, ty: Type, attrs: &[Attribute], nodes: Nodes) -> Self {
+        let cfgs = attrs.iter().filter(|attr| attr.path().is_ident("cfg")).cloned().collect();
+        Self { host: host_name(&ident.unraw().to_string()), ident, ty, cfgs, nodes }
+    }
+
+    /// Whether its type is the user's own, which may declare a network itself.
+    pub(crate) fn is_own(&self) -> bool {
+        matches!(self.nodes, Nodes::None) && !INJECTED.iter().any(|name| is_named(&self.ty, name))
+    }
+}
+
+/// The types that this crate injects.
+pub(crate) const INJECTED: [&str; 5] = ["Node", "Network", "Router", "Cluster", "Pod"];
+
+/// The fields of a structure, as arguments, and whether that is all of them.
+pub(crate) fn fields(fields: &FieldsNamed, diag: &mut Diag) -> (Vec<Argument>, bool) {
+    let mut arguments = Vec::new();
+    for field in &fields.named {
+        if let (Some(ident), Some(nodes)) = (field.ident.clone(), diag.take(declared(&field.ty))) {
+            arguments.push(Argument::new(ident, field.ty.clone(), &field.attrs, nodes));
+        }
+    }
+    let whole = arguments.len() == fields.named.len();
+    (arguments, whole)
+}
+
 /// The arguments, and whether that is all of them.
 pub(crate) fn arguments(sig: &Signature, diag: &mut Diag) -> (Vec<Argument>, bool) {
     let mut arguments = Vec::new();
@@ -39,10 +66,7 @@ pub(crate) fn arguments(sig: &Signature, diag: &mut Diag) -> (Vec<Argument>, boo
                 let ident = diag.take(name(&input.pat, &input.ty));
                 let nodes = diag.take(declared(&input.ty));
                 if let (Some(ident), Some(nodes)) = (ident, nodes) {
-                    let cfgs =
-                        input.attrs.iter().filter(|attr| attr.path().is_ident("cfg")).cloned().collect();
-                    let host = host_name(&ident.unraw().to_string());
-                    arguments.push(Argument { ident, host, ty: (*input.ty).clone(), cfgs, nodes });
+                    arguments.push(Argument::new(ident, (*input.ty).clone(), &input.attrs, nodes));
                 }
             }
         }

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use netns_test_model::graph::Graph;
 use netns_test_model::{Family, Shape};
-use proc_macro2::{Group, Ident, TokenStream};
-use syn::{Attribute, Path, Result, Signature, Visibility};
+use proc_macro2::{Group, Ident, Span, TokenStream};
+use syn::{Attribute, Path, Result, Signature, Type, Visibility};
 
 use crate::aliases;
 use crate::args::{Args, Flavor};
-use crate::arguments::{Argument, arguments};
+use crate::arguments::{Argument, Nodes, arguments};
 use crate::attributes::{ShouldPanic, attributes};
 use crate::diag::Diag;
-use crate::function::Function;
+use crate::function::{Function, is_named};
 use crate::graph;
 use crate::hosts::{Host, find, hosts, names};
 
@@ -23,6 +23,18 @@ pub(crate) struct Test {
     pub(crate) sig: Signature,
     pub(crate) body: Group,
     pub(crate) arguments: Vec<Argument>,
+    pub(crate) network: Network,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) run_in: Option<String>,
+    pub(crate) runtime: Runtime,
+    pub(crate) require: Vec<Ident>,
+    pub(crate) should_panic: ShouldPanic,
+    pub(crate) ignored: bool,
+    pub(crate) krate: Option<Path>,
+}
+
+/// The network that is declared.
+pub(crate) struct Network {
     pub(crate) hosts: Vec<Host>,
     pub(crate) shape: Shape,
     pub(crate) family: Family,
@@ -30,16 +42,11 @@ pub(crate) struct Test {
     pub(crate) graph: Option<Graph>,
     /// The expression that makes the network, instead of both.
     pub(crate) value: Option<TokenStream>,
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) run_in: Option<String>,
+    /// The arguments whose types may declare the network, instead of all: nothing else does.
+    pub(crate) declaring: Vec<Type>,
     /// Each with the index of its node in `hosts`.
     pub(crate) aliases: Vec<(usize, String)>,
     pub(crate) dns: Option<String>,
-    pub(crate) runtime: Runtime,
-    pub(crate) require: Vec<Ident>,
-    pub(crate) should_panic: ShouldPanic,
-    pub(crate) ignored: bool,
-    pub(crate) krate: Option<Path>,
 }
 
 pub(crate) enum Runtime {
@@ -55,54 +62,92 @@ pub(crate) fn check(args: Args, function: &Function, mut diag: Diag) -> Result<T
     signature(&function.sig, &mut diag);
     let attributes = attributes(&function.attrs, &mut diag);
     let (arguments, whole) = arguments(&function.sig, &mut diag);
-    let shape = args.topology.map_or(Shape::Star, |topology| topology.value);
-    let family = args.family.unwrap_or(Family::Dual);
-    let hosts = if args.graph.is_there() {
-        graph::check(&args, &arguments, family, &mut diag)
-    } else if args.value.is_some() {
-        graph::named(&args, &mut diag)
-    } else if whole && !args.nodes_unread {
-        hosts(&args, &arguments, shape, family, &function.sig, &mut diag)
-    } else {
-        // What could not be read is reported; what could still has names to check, but makes no network.
-        names(&arguments, &mut diag);
-        None
-    };
-    let run_in = match (&args.run_in, &hosts) {
-        (Some(run_in), Some(hosts)) => find(run_in, |name| format!("run_in = {name}"), hosts, &mut diag),
-        _ => None,
-    };
-    let aliases = aliases::check(&args, hosts.as_deref(), &mut diag);
-    let dns = match (&args.dns, &hosts) {
-        (Some(dns), Some(hosts)) => find(dns, |name| format!("dns = {name}"), hosts, &mut diag),
-        _ => None,
-    };
-    if !args.graph.is_there() {
-        graph::check_absent(&args, &arguments, &mut diag);
-    }
+    let declaring = declaring(&args, &arguments);
+    let (network, run_in) =
+        network(&args, &arguments, whole, declaring, function.sig.ident.span(), &mut diag);
     let runtime = runtime(&args, &mut diag);
-    let graph = args.graph.is_there().then_some(args.graph.graph);
     diag.finish(Test {
         attrs: attributes.kept,
         vis: function.vis.clone(),
         sig: function.sig.clone(),
         body: function.body.clone(),
         arguments,
-        hosts: hosts.unwrap_or_default(),
-        shape,
-        family,
-        graph,
-        value: args.value,
+        network,
         timeout: args.timeout,
         run_in,
-        aliases,
-        dns,
         runtime,
         require: args.require,
         should_panic: attributes.should_panic,
         ignored: attributes.ignored,
         krate: args.krate,
     })
+}
+
+/// The arguments whose types may declare the network: where the keys do not, and no argument is a node of one.
+fn declaring(args: &Args, arguments: &[Argument]) -> Vec<Type> {
+    let is_said = args.nodes.is_some()
+        || args.nodes_unread
+        || args.topology_span.is_some()
+        || args.graph.is_there()
+        || args.family_span.is_some()
+        || arguments
+            .iter()
+            .any(|argument| !matches!(argument.nodes, Nodes::None) || is_named(&argument.ty, "Router"));
+    match is_said {
+        true => Vec::new(),
+        false => arguments
+            .iter()
+            .filter(|argument| argument.is_own())
+            .map(|argument| argument.ty.clone())
+            .collect(),
+    }
+}
+
+/// The network that keys and arguments (or fields) declare, and the host name of the node that the body runs in.
+pub(crate) fn network(
+    args: &Args,
+    arguments: &[Argument],
+    whole: bool,
+    declaring: Vec<Type>,
+    name: Span,
+    diag: &mut Diag,
+) -> (Network, Option<String>) {
+    let shape = args.topology.map_or(Shape::Star, |topology| topology.value);
+    let family = args.family.unwrap_or(Family::Dual);
+    let hosts = if args.graph.is_there() {
+        graph::check(args, arguments, family, diag)
+    } else if args.value.is_some() || !declaring.is_empty() {
+        graph::named(args, diag)
+    } else if whole && !args.nodes_unread {
+        hosts(args, arguments, shape, family, name, diag)
+    } else {
+        // What could not be read is reported; what could still has names to check, but makes no network.
+        names(arguments, diag);
+        None
+    };
+    let run_in = match (&args.run_in, &hosts) {
+        (Some(run_in), Some(hosts)) => find(run_in, |name| format!("run_in = {name}"), hosts, diag),
+        _ => None,
+    };
+    let aliases = aliases::check(args, hosts.as_deref(), diag);
+    let dns = match (&args.dns, &hosts) {
+        (Some(dns), Some(hosts)) => find(dns, |name| format!("dns = {name}"), hosts, diag),
+        _ => None,
+    };
+    if !args.graph.is_there() {
+        graph::check_absent(args, arguments, diag);
+    }
+    let network = Network {
+        hosts: hosts.unwrap_or_default(),
+        shape,
+        family,
+        graph: args.graph.is_there().then(|| args.graph.graph.clone()),
+        value: args.value.clone(),
+        declaring,
+        aliases,
+        dns,
+    };
+    (network, run_in)
 }
 
 /// What a test function cannot be.

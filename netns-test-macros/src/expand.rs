@@ -8,9 +8,10 @@ use syn::spanned::Spanned as _;
 use syn::{Path, ReturnType, Type};
 
 use crate::attributes::ShouldPanic;
-use crate::check::{Runtime, Test};
+use crate::check::{Network, Runtime, Test};
 use crate::function::bare;
 use crate::graph;
+use crate::handles::Handles;
 
 /// The crate by which an expansion reaches the run time.
 pub(crate) fn krate(given: Option<&Path>) -> TokenStream {
@@ -52,14 +53,16 @@ fn case(test: &Test, private: &TokenStream) -> TokenStream {
     let at = at(test.sig.ident.span());
     let (file, line) =
         (quote_spanned!(at=> ::core::file!()), quote_spanned!(test.sig.ident.span()=> ::core::line!()));
+    let network = &test.network;
     // A value has its own.
-    let nodes = test.hosts.iter().filter(|_| test.value.is_none()).map(|host| {
+    let is_value = network.value.is_some() || !network.declaring.is_empty();
+    let nodes = network.hosts.iter().filter(|_| !is_value).map(|host| {
         let (cfgs, name) = (&host.cfgs, &host.name);
         quote!(#(#cfgs)* #name)
     });
-    let shape = variant(&test.shape);
-    let family = variant(&test.family);
-    let topology = topology(test, private);
+    let shape = variant(&network.shape);
+    let family = variant(&network.family);
+    let topology = topology(network, private);
     let timeout = match test.timeout {
         None => quote!(::core::option::Option::None),
         Some(timeout) => {
@@ -68,11 +71,11 @@ fn case(test: &Test, private: &TokenStream) -> TokenStream {
         }
     };
     let run_in = option(test.run_in.as_ref());
-    let aliases = test.aliases.iter().map(|(host, alias)| {
-        let (cfgs, name) = (&test.hosts[*host].cfgs, &test.hosts[*host].name);
+    let aliases = network.aliases.iter().map(|(host, alias)| {
+        let (cfgs, name) = (&network.hosts[*host].cfgs, &network.hosts[*host].name);
         quote!(#(#cfgs)* (#name, #alias))
     });
-    let dns = option(test.dns.as_ref());
+    let dns = option(network.dns.as_ref());
     let runtime = match test.runtime {
         Runtime::CurrentThread => quote!(#private::Runtime::CurrentThread),
         Runtime::MultiThread { workers } => {
@@ -107,11 +110,14 @@ fn case(test: &Test, private: &TokenStream) -> TokenStream {
 }
 
 /// The function that makes the network, where shape and names do not tell it.
-fn topology(test: &Test, private: &TokenStream) -> TokenStream {
-    let value = match (&test.graph, &test.value) {
-        (Some(graph), _) => graph::value(graph, &variant(&test.family), private),
+fn topology(network: &Network, private: &TokenStream) -> TokenStream {
+    let declared =
+        network.declaring.iter().map(|ty| quote_spanned!(at(ty.span())=> #private::declared::<#ty>));
+    let value = match (&network.graph, &network.value) {
+        (Some(graph), _) => graph::value(graph, &variant(&network.family), private),
         (None, Some(value)) => value.clone(),
-        (None, None) => return quote!(::core::option::Option::None),
+        (None, None) if network.declaring.is_empty() => return quote!(::core::option::Option::None),
+        (None, None) => quote!(#private::first_declared(&[#(#declared),*])),
     };
     // No name that the value may mean.
     quote! {
@@ -121,6 +127,66 @@ fn topology(test: &Test, private: &TokenStream) -> TokenStream {
             }
             __netns_topology
         })
+    }
+}
+
+/// The implementation of `FromNetwork` for a structure of handles.
+pub(crate) fn handles(handles: Handles) -> TokenStream {
+    let Handles { ident, fields, network, krate } = handles;
+    let krate = self::krate(krate.as_ref());
+    let private = quote!(#krate::__private);
+    let shape = |network: &Network| {
+        let nodes = network.hosts.iter().map(|host| {
+            let (cfgs, name) = (&host.cfgs, &host.name);
+            quote!(#(#cfgs)* #name)
+        });
+        let (shape, family) = (variant(&network.shape), variant(&network.family));
+        quote! {
+            let mut topology = #private::Topology::of_shape(&[#(#nodes),*], #private::Shape::#shape);
+            topology.family(#private::Family::#family);
+            topology
+        }
+    };
+    let topology = network.map(|network| {
+        let value = match (&network.graph, &network.value) {
+            (Some(graph), _) => graph::value(graph, &variant(&network.family), &private),
+            (None, Some(value)) => value.clone(),
+            (None, None) => shape(&network),
+        };
+        let aliases = network.aliases.iter().map(|(host, alias)| {
+            let (cfgs, name) = (&network.hosts[*host].cfgs, &network.hosts[*host].name);
+            quote!(#(#cfgs)* topology.alias(#name, #alias);)
+        });
+        let dns = network.dns.iter().map(|dns| quote!(topology.dns(#dns);));
+        quote! {
+            fn topology() -> ::core::option::Option<#private::Topology> {
+                // No name that the value may mean.
+                fn __netns_topology() -> #private::Topology {
+                    #value
+                }
+                #[allow(unused_mut)]
+                let mut topology = __netns_topology();
+                #(#aliases)*
+                #(#dns)*
+                ::core::option::Option::Some(topology)
+            }
+        }
+    });
+    let argument = Ident::new("argument", Span::mixed_site());
+    let values = fields.iter().map(|field| {
+        let (cfgs, ident, ty, host) = (&field.cfgs, &field.ident, &field.ty, &field.host);
+        let inject = quote_spanned!(at(ty.span())=> #private::field::<#ty>(#argument, #host)?);
+        quote!(#(#cfgs)* #ident: #inject)
+    });
+    quote! {
+        #[automatically_derived]
+        impl #krate::FromNetwork for #ident {
+            #topology
+
+            fn from_network(#argument: &#krate::Argument<'_>) -> ::core::result::Result<Self, #krate::Error> {
+                ::core::result::Result::Ok(Self { #(#values),* })
+            }
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! The nodes of the network: their number and their names, judged by the model.
 
 use netns_test_model::{About, Family, Problem, Shape, Topology, check_count, closest, host_name};
-use proc_macro2::Ident;
+use proc_macro2::{Ident, Span};
+use syn::Attribute;
 use syn::spanned::Spanned as _;
-use syn::{Attribute, Signature};
 
 use crate::args::{Args, Spanned};
 use crate::arguments::{Argument, Nodes};
@@ -30,7 +30,7 @@ pub(crate) fn hosts(
     arguments: &[Argument],
     shape: Shape,
     family: Family,
-    sig: &Signature,
+    name: Span,
     diag: &mut Diag,
 ) -> Option<Vec<Host>> {
     let count = arguments.iter().fold(0, |count: usize, argument| match argument.nodes {
@@ -56,7 +56,7 @@ pub(crate) fn hosts(
         None => arguments
             .iter()
             .max_by_key(|argument| if let Nodes::Array(length) = argument.nodes { length } else { 0 })
-            .map_or_else(|| sig.ident.span(), |argument| argument.ty.span()),
+            .map_or(name, |argument| argument.ty.span()),
     };
     // Before the names of a billion nodes are made.
     if let Err(message) = check_count(total, Shape::Star) {

@@ -11,6 +11,7 @@ mod expand;
 mod fallback;
 mod function;
 mod graph;
+mod handles;
 mod hosts;
 mod rstest;
 #[cfg(test)]
@@ -32,6 +33,49 @@ pub fn netns_test(args: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn test(args: TokenStream, item: TokenStream) -> TokenStream {
     netns_test(args, item)
+}
+
+/// Gathers the handles of a network in a structure, which a test then takes as one argument.
+///
+/// The fields are injected as a test's arguments are, by type and name. The network is declared as in the attribute
+/// [`netns_test`](macro@netns_test): by the fields, or by its keys in `#[network(..)]`. A test whose argument is of that type, and which
+/// declares no network of its own, gets that network; in any other network, the fields find their nodes by name.
+///
+/// ```
+/// use netns_test::{FromNetwork, Network, Node, Router, netns_test};
+///
+/// #[derive(FromNetwork)]
+/// #[network(nodes(client, server), routers(r), links(client -- r, r -- server { mtu = 1400 }))]
+/// struct Lab {
+///     client: Node,
+///     server: Node,
+///     r: Router,
+///     network: Network,
+/// }
+///
+/// #[netns_test]
+/// async fn connects(lab: Lab) -> std::io::Result<()> {
+///     let listener = lab.server.listen_tcp(7).await?;
+///     let _out = lab.client.connect_tcp("server:7").await?;
+///     listener.accept().await?;
+///     assert_eq!(lab.network.nodes().len(), 3);
+///     assert_eq!(lab.r.interfaces()?.len(), 2);
+///     Ok(())
+/// }
+///
+/// // The keys that are about the test stand where they always do.
+/// #[netns_test(timeout = 10s, run_in = client)]
+/// fn resolves(lab: Lab) {
+///     assert!(std::net::ToSocketAddrs::to_socket_addrs("server:7").is_ok());
+/// }
+/// # fn main() {}
+/// ```
+#[proc_macro_derive(FromNetwork, attributes(network))]
+pub fn from_network(input: TokenStream) -> TokenStream {
+    match syn::parse(input) {
+        Ok(input) => handles::derive(&input).into(),
+        Err(error) => error.to_compile_error().into(),
+    }
 }
 
 /// The expansion; or all mistakes, and the function as it was.

@@ -7,12 +7,10 @@ use proc_macro2::TokenStream;
 use quote::ToTokens as _;
 use syn::{FnArg, Path, Type, parse_quote};
 
+use crate::arguments::INJECTED;
 use crate::expand::krate;
 use crate::function::{Function, bare, ends_with, is_named};
 use crate::{args, diag::Diag};
-
-/// The types that this crate injects and rstest has no fixture for.
-const INJECTED: [&str; 5] = ["Node", "Network", "Router", "Cluster", "Pod"];
 
 /// The function with the attribute below rstest's, if that is still to come.
 pub(crate) fn below(args: &TokenStream, function: &Function) -> Option<TokenStream> {

@@ -63,9 +63,11 @@ impl TestCase {
             Some(make) => make().model(),
             None => netns_test_model::Topology::new(nodes, self.shape, self.family),
         };
-        let aliases = self.aliases.iter();
-        let aliases = aliases.map(|&(node, name)| Alias { node: node.to_owned(), name: name.to_owned() });
-        topology.with_aliases(aliases.collect()).with_dns(self.dns.map(str::to_owned))
+        let own = self.aliases.iter();
+        let own = own.map(|&(node, name)| Alias { node: node.to_owned(), name: name.to_owned() });
+        let aliases = topology.aliases.iter().cloned().chain(own).collect();
+        let dns = self.dns.map(str::to_owned).or_else(|| topology.dns.clone());
+        topology.with_aliases(aliases).with_dns(dns)
     }
 
     /// The test's path as libtest writes it: without the crate.
@@ -146,6 +148,21 @@ pub struct Arguments<'a>(&'a Network);
 /// Makes one argument.
 pub fn argument<T: FromNetwork>(arguments: &Arguments<'_>, name: &str) -> Result<T, Error> {
     T::from_network(&Argument::new(name, arguments.0))
+}
+
+/// Makes one field of a structure of handles.
+pub fn field<T: FromNetwork>(argument: &Argument<'_>, name: &str) -> Result<T, Error> {
+    T::from_network(&Argument::new(name, argument.network()))
+}
+
+/// The network that a type declares.
+pub fn declared<T: FromNetwork>() -> Option<Topology> {
+    T::topology()
+}
+
+/// The network that the first of some types declares; a test without nodes, where none does.
+pub fn first_declared(types: &[fn() -> Option<Topology>]) -> Topology {
+    types.iter().find_map(|declared| declared()).unwrap_or_else(|| Topology::of_shape(&[], Shape::Star))
 }
 
 /// A body with its types erased, so that what runs it is compiled once, and not again for every test.

@@ -34,6 +34,8 @@ pub(crate) enum State {
     Listing,
     /// `NETNS_TEST_USERNS=0`, and the process has not the capabilities: nothing was done.
     OptedOut,
+    /// The process had threads already when it was to be prepared, in its `main`: nothing was done.
+    HasThreads,
     /// A step was refused.
     Refused(Refused),
 }
@@ -121,14 +123,19 @@ pub(crate) fn state() -> Option<State> {
 pub(crate) fn before_main() {
     static CALLED: AtomicBool = AtomicBool::new(false);
     if !CALLED.swap(true, Ordering::Relaxed) {
-        STATE.get_or_init(prepare);
+        STATE.get_or_init(|| if lists_tests() { State::Listing } else { prepare() });
     }
 }
 
+/// The same for a process that is in its `main`; what has been done already stays.
+pub(crate) fn late() {
+    STATE.get_or_init(|| match sys::env::threads() {
+        Some(1) => prepare(),
+        _ => State::HasThreads,
+    });
+}
+
 fn prepare() -> State {
-    if lists_tests() {
-        return State::Listing;
-    }
     let (threads, limits) = (sys::env::threads(), Limits::read());
     sys::env::remove_while_alone(&PROXIES);
     let open_files = raise_open_files();

@@ -365,7 +365,7 @@ fn plural(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
-fn describe(record: &Record) -> String {
+pub(crate) fn describe(record: &Record) -> String {
     let Record { thread, node, location, message, .. } = record;
     let place = node.as_ref().map_or_else(|| "the body".to_owned(), |node| format!("the node `{node}`"));
     format!(

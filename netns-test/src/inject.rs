@@ -3,10 +3,12 @@
 use crate::error::Error;
 use crate::network::Network;
 use crate::node::Node;
+use crate::topology::Topology;
 
 /// A type that a netns test may have as an argument.
 ///
-/// `Node`, [`Router`](crate::Router), `[Node; N]` and [`Network`] implement it. A type of your own can gather what your tests need, once:
+/// `Node`, [`Router`](crate::Router), `[Node; N]` and [`Network`] implement it. A structure of your own gathers what your tests need
+/// once, and declares their network, by [`#[derive(FromNetwork)]`](derive@crate::FromNetwork). What takes more than that is written out:
 ///
 /// ```
 /// use netns_test::{Argument, Error, FromNetwork, Node, netns_test};
@@ -31,9 +33,16 @@ use crate::node::Node;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument of a netns test",
     label = "not a `Node`, a `Router`, a `[Node; N]`, a `Network`, nor a type that implements `FromNetwork`",
-    note = "implement `netns_test::FromNetwork` for it, or mark it for rstest with `#[case]`, `#[values]` or a fixture"
+    note = "derive or implement `netns_test::FromNetwork` for it, or mark it for rstest with `#[case]`, `#[values]` or a fixture"
 )]
 pub trait FromNetwork: Sized {
+    /// The network that the type declares, if it does: that of a test which declares none itself.
+    ///
+    /// `#[derive(FromNetwork)]` writes it.
+    fn topology() -> Option<Topology> {
+        None
+    }
+
     /// Makes the value for one argument of the running test.
     ///
     /// # Errors

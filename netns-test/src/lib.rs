@@ -121,6 +121,7 @@ mod queue;
 mod registry;
 mod report;
 mod router;
+mod standalone;
 #[expect(unsafe_code, reason = "the one place for it")]
 mod sys;
 mod sysctl;
@@ -128,7 +129,7 @@ mod teardown;
 mod topology;
 mod worker;
 
-pub use netns_test_macros::{netns_test, test};
+pub use netns_test_macros::{FromNetwork, netns_test, test};
 pub use netns_test_model::Family;
 pub use netns_test_model::graph::{Addresses, Routes};
 
@@ -141,6 +142,7 @@ pub use crate::node::{Interface, Node, ThreadHandle, ToEndpoint};
 pub use crate::panics::AllowPanics;
 pub use crate::program::{Child, Command, Signal};
 pub use crate::router::Router;
+pub use crate::standalone::init;
 pub use crate::topology::{LinkBuilder, Topology};
 
 /// Pages to read: nothing in here is code.

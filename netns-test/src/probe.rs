@@ -20,6 +20,12 @@ pub(crate) fn refusal() -> Option<String> {
         Some(State::Listing) => {
             Some("the process was started with `--list`, which lists tests and runs none".to_owned())
         }
+        Some(State::HasThreads) => Some(
+            "the process has threads already, so it can no longer enter a user namespace\n\
+             to mend it: call `netns_test::init()` first in `main`, before anything that starts threads (in tests, \
+             use `#[netns_test]`)"
+                .to_owned(),
+        ),
         None => Some(
             "nothing ran before `main`: the binary was linked without its constructors\n\
              to mend it: do not strip the section `.init_array`"

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use netns_test_model::graph::{Addresses, End, Graph, Kind, Link, Member, OwnAddress, Routes};
-use netns_test_model::{self as model, Family, host_name};
+use netns_test_model::{self as model, Alias, Family, Shape, host_name};
 
 use crate::error::Error;
 
@@ -45,7 +45,11 @@ use crate::error::Error;
 #[must_use = "a topology is built by the test that declares it"]
 pub struct Topology {
     graph: Graph,
+    /// Nodes in a shape, in place of a graph.
+    shape: Option<(Vec<String>, Shape)>,
     family: Family,
+    aliases: Vec<Alias>,
+    dns: Option<String>,
 }
 
 impl Default for Topology {
@@ -57,7 +61,14 @@ impl Default for Topology {
 impl Topology {
     /// A network without nodes, with IPv4 and IPv6.
     pub fn new() -> Self {
-        Self { graph: Graph::default(), family: Family::Dual }
+        Self { graph: Graph::default(), shape: None, family: Family::Dual, aliases: Vec::new(), dns: None }
+    }
+
+    /// Nodes without a graph.
+    #[doc(hidden)]
+    pub fn of_shape(nodes: &[&str], shape: Shape) -> Self {
+        let nodes = nodes.iter().map(ToString::to_string).collect();
+        Self { shape: Some((nodes, shape)), ..Self::new() }
     }
 
     /// Adds a node. Its name is spelled as an argument's may be: `web_server` is the host `web-server`.
@@ -76,8 +87,34 @@ impl Topology {
     }
 
     fn add(&mut self, name: &str, kind: Kind) -> &mut Self {
-        self.graph.members.push(Member { name: host_name(name), kind });
+        self.graph().members.push(Member { name: host_name(name), kind });
         self
+    }
+
+    /// The graph to say more about; a shape is turned into one.
+    fn graph(&mut self) -> &mut Graph {
+        if let Some((nodes, shape)) = self.shape.take() {
+            // In a line and a ring every node passes packets on.
+            let kind = if matches!(shape, Shape::Line | Shape::Ring) { Kind::Router } else { Kind::Node };
+            for node in &nodes {
+                self.add(node, kind);
+            }
+            let count = nodes.len();
+            let pairs: Vec<(usize, usize)> = match shape {
+                Shape::Line => (1..count).map(|n| (n - 1, n)).collect(),
+                Shape::Ring => (0..count).map(|n| (n, (n + 1) % count)).collect(),
+                Shape::Mesh => (0..count).flat_map(|n| (n + 1..count).map(move |other| (n, other))).collect(),
+                _ => {
+                    self.switch("lan");
+                    nodes.iter().for_each(|node| _ = self.link(node, "lan"));
+                    Vec::new()
+                }
+            };
+            for (left, right) in pairs {
+                self.link(&nodes[left], &nodes[right]);
+            }
+        }
+        &mut self.graph
     }
 
     /// Links two of them. `r1.swp1` names the interface of `r1`; without a name, interfaces are `eth0`, `eth1`, … in the order
@@ -89,9 +126,10 @@ impl Topology {
                 text.split_once('.').map_or((text, None), |(m, i)| (m, Some(i.to_owned())));
             End { member: host_name(member), interface }
         };
-        self.graph.links.push(Link { ends: [end(left.as_ref()), end(right.as_ref())], ..Link::default() });
-        let last = self.graph.links.len() - 1;
-        LinkBuilder { link: &mut self.graph.links[last] }
+        let graph = self.graph();
+        graph.links.push(Link { ends: [end(left.as_ref()), end(right.as_ref())], ..Link::default() });
+        let last = graph.links.len() - 1;
+        LinkBuilder { link: &mut graph.links[last] }
     }
 
     /// The address families of all nodes: [`Family::Dual`] unless it is called.
@@ -102,13 +140,25 @@ impl Topology {
 
     /// Which routes the nodes have: [`Routes::All`] unless it is called.
     pub fn routes(&mut self, routes: Routes) -> &mut Self {
-        self.graph.routes = routes;
+        self.graph().routes = routes;
         self
     }
 
     /// Which addresses the interfaces have: [`Addresses::Assigned`] unless it is called.
     pub fn addresses(&mut self, addresses: Addresses) -> &mut Self {
-        self.graph.addresses = addresses;
+        self.graph().addresses = addresses;
+        self
+    }
+
+    /// One more name of a node: a host name or a domain name, which every node resolves.
+    pub fn alias(&mut self, node: impl AsRef<str>, name: impl Into<String>) -> &mut Self {
+        self.aliases.push(Alias { node: host_name(node.as_ref()), name: name.into() });
+        self
+    }
+
+    /// The node that all nodes ask for names, over DNS: their /etc/resolv.conf names it.
+    pub fn dns(&mut self, node: impl AsRef<str>) -> &mut Self {
+        self.dns = Some(host_name(node.as_ref()));
         self
     }
 
@@ -124,15 +174,24 @@ impl Topology {
     /// assert!(error.to_string().contains("there is no `cleint`: did you mean `client`?"));
     /// ```
     pub fn check(&self) -> Result<(), Error> {
-        self.model().check().map_err(|problems| {
-            let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            Error::because("build the topology", texts.join("; "))
-        })
+        check(&self.model())
     }
 
     pub(crate) fn model(&self) -> model::Topology {
-        model::Topology::of_graph(self.graph.clone(), self.family)
+        let model = match &self.shape {
+            Some((nodes, shape)) => model::Topology::new(nodes.clone(), *shape, self.family),
+            None => model::Topology::of_graph(self.graph.clone(), self.family),
+        };
+        model.with_aliases(self.aliases.clone()).with_dns(self.dns.clone())
     }
+}
+
+/// Whether the network can be built: all that is wrong, in one error.
+pub(crate) fn check(model: &model::Topology) -> Result<(), Error> {
+    model.check().map_err(|problems| {
+        let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        Error::because("build the topology", texts.join("; "))
+    })
 }
 
 /// A link of a [`Topology`], from [`Topology::link`]. It is part of it already; this says more about it.
