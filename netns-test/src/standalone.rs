@@ -22,8 +22,8 @@ const NAME: &str = "network";
 
 /// Prepares the process for networks: as an ordinary user, it enters a user namespace of its own, with that one user mapped.
 ///
-/// Test binaries, and programs with [`#[netns_test::main]`](macro@crate::main), are prepared before `main`. A program without
-/// either calls this first in its `main`, while it has one thread (unshare(2)). [`Topology::run`] does it where it has not been
+/// Test binaries are prepared before `main`. A program without
+/// a test calls this first in its `main`, while it has one thread (unshare(2)). [`Topology::run`] does it where it has not been
 /// done, so this is for programs that start threads before their first network.
 ///
 /// # Errors
