@@ -20,6 +20,7 @@ fn alone() {
             runtime: ::netns_test::__private::Runtime::CurrentThread,
             require: &[],
             should_panic: ::netns_test::__private::ShouldPanic::No,
+            fails: ::core::option::Option::None,
         };
         ::netns_test::__private::register!(__NETNS_TEST);
         ::netns_test::__private::run_sync(

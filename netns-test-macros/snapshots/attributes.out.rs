@@ -30,6 +30,7 @@ fn attributes() {
             runtime: ::netns_test::__private::Runtime::CurrentThread,
             require: &[],
             should_panic: ::netns_test::__private::ShouldPanic::With("boom"),
+            fails: ::core::option::Option::None,
         };
         ::netns_test::__private::register!(__NETNS_TEST);
         ::netns_test::__private::run_async(

@@ -21,6 +21,7 @@ fn case_1() {
             runtime: ::netns_test::__private::Runtime::CurrentThread,
             require: &[],
             should_panic: ::netns_test::__private::ShouldPanic::No,
+            fails: ::core::option::Option::None,
         };
         ::netns_test::__private::register!(__NETNS_TEST);
         ::netns_test::__private::run_async(

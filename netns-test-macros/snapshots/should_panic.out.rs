@@ -18,6 +18,7 @@ fn should_panic() {
             runtime: ::netns_test::__private::Runtime::CurrentThread,
             require: &[],
             should_panic: ::netns_test::__private::ShouldPanic::Yes,
+            fails: ::core::option::Option::None,
         };
         ::netns_test::__private::register!(__NETNS_TEST);
         ::netns_test::__private::run_sync(

@@ -23,6 +23,7 @@ fn value() {
             runtime: ::netns_test::__private::Runtime::CurrentThread,
             require: &[],
             should_panic: ::netns_test::__private::ShouldPanic::No,
+            fails: ::core::option::Option::None,
         };
         ::netns_test::__private::register!(__NETNS_TEST);
         ::netns_test::__private::run_sync(

@@ -34,6 +34,8 @@ pub(crate) struct Args {
     pub(crate) flavor: Option<Spanned<Flavor>>,
     pub(crate) worker_threads: Option<Spanned<usize>>,
     pub(crate) require: Vec<Ident>,
+    /// Why the test is known to fail.
+    pub(crate) fails: Option<LitStr>,
     pub(crate) krate: Option<Path>,
     /// Every key that is there.
     pub(crate) keys: Vec<(String, Span)>,
@@ -54,7 +56,7 @@ pub(crate) enum Flavor {
 }
 
 /// Every key, and how it is written.
-const KEYS: [(&str, &str); 16] = [
+const KEYS: [(&str, &str); 18] = [
     ("nodes", "nodes = 2"),
     ("topology", "topology = ring"),
     ("routers", "routers(r1, r2)"),
@@ -70,11 +72,13 @@ const KEYS: [(&str, &str); 16] = [
     ("flavor", "flavor = \"multi_thread\""),
     ("worker_threads", "worker_threads = 2"),
     ("require", "require = [root]"),
+    ("fails", "fails = \"why\""),
+    ("matrix", "matrix(family = [v4, v6])"),
     ("crate", "crate = ::netns_test"),
 ];
 
 /// Keys that the design has and this version has not.
-const LATER: [&str; 3] = ["kubernetes", "matrix", "seed"];
+const LATER: [&str; 2] = ["kubernetes", "seed"];
 
 /// What a test can require, and the variant of `__private::Require` that stands for it.
 const REQUIREMENTS: [(&str, &str); 1] = [("root", "Root")];
@@ -257,6 +261,11 @@ impl Args {
                 self.worker_threads = Some(number);
             }
             "require" => self.require = entry.requirements()?,
+            "fails" => self.fails = Some(entry.reason()?),
+            "matrix" => {
+                let message = format!("`matrix` is written with parentheses: `{}`", entry.example());
+                return Err(Error::new(entry.key.span(), message));
+            }
             "crate" => self.krate = Some(entry.path()?),
             _ => return Err(Error::new(entry.key.span(), unknown_key(key))),
         }
@@ -403,6 +412,16 @@ impl Entry {
                     },
                 )),
                 _ => Err(self.expected("a number with a unit")),
+            }
+        })
+    }
+
+    fn reason(&self) -> Result<LitStr> {
+        self.value(|input| {
+            let reason: LitStr = input.parse().map_err(|_| self.expected("the reason, in quotes"))?;
+            match reason.value().trim().is_empty() {
+                true => Err(Error::new(reason.span(), "say why the test is known to fail")),
+                false => Ok(reason),
             }
         })
     }

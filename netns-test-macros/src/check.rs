@@ -5,7 +5,7 @@ use std::time::Duration;
 use netns_test_model::graph::Graph;
 use netns_test_model::{Family, Shape};
 use proc_macro2::{Group, Ident, Span, TokenStream};
-use syn::{Attribute, Path, Result, Signature, Type, Visibility};
+use syn::{Attribute, LitStr, Path, Result, Signature, Type, Visibility};
 
 use crate::aliases;
 use crate::args::{Args, Flavor};
@@ -28,6 +28,7 @@ pub(crate) struct Test {
     pub(crate) run_in: Option<String>,
     pub(crate) runtime: Runtime,
     pub(crate) require: Vec<Ident>,
+    pub(crate) fails: Option<LitStr>,
     pub(crate) should_panic: ShouldPanic,
     pub(crate) ignored: bool,
     pub(crate) krate: Option<Path>,
@@ -77,6 +78,7 @@ pub(crate) fn check(args: Args, function: &Function, mut diag: Diag) -> Result<T
         run_in,
         runtime,
         require: args.require,
+        fails: args.fails,
         should_panic: attributes.should_panic,
         ignored: attributes.ignored,
         krate: args.krate,

@@ -33,6 +33,11 @@ impl Diag {
         result.map_err(|error| self.add(error)).ok()
     }
 
+    /// Whether nothing is wrong so far.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.found.is_none()
+    }
+
     /// The one exit: the value, if nothing is wrong.
     pub(crate) fn finish<T>(self, value: T) -> Result<T> {
         match self.found {

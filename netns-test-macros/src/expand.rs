@@ -84,6 +84,7 @@ fn case(test: &Test, private: &TokenStream) -> TokenStream {
         }
     };
     let require = &test.require;
+    let fails = option(test.fails.as_ref());
     let should_panic = match &test.should_panic {
         ShouldPanic::No => quote!(No),
         ShouldPanic::Yes => quote!(Yes),
@@ -105,6 +106,7 @@ fn case(test: &Test, private: &TokenStream) -> TokenStream {
             runtime: #runtime,
             require: &[#(#private::Require::#require),*],
             should_panic: #private::ShouldPanic::#should_panic,
+            fails: #fails,
         }
     }
 }

@@ -42,6 +42,6 @@ pub(crate) fn verbatim(item: TokenStream, error: &Error) -> TokenStream {
 }
 
 /// Whether the attribute means on any function what it means on a test.
-fn harmless(attr: &Attribute) -> bool {
+pub(crate) fn harmless(attr: &Attribute) -> bool {
     ["doc", "cfg", "allow", "expect", "warn", "deny", "forbid"].iter().any(|name| attr.path().is_ident(name))
 }

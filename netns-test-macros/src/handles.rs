@@ -20,7 +20,7 @@ pub(crate) struct Handles {
 }
 
 /// The keys that are about a test, and not about its network.
-const OF_TESTS: [&str; 6] = ["timeout", "run_in", "flavor", "worker_threads", "require", "matrix"];
+const OF_TESTS: [&str; 7] = ["timeout", "run_in", "flavor", "worker_threads", "require", "fails", "matrix"];
 
 /// The implementation; or all mistakes, and one that does nothing, so that they do not make others.
 pub(crate) fn derive(input: &DeriveInput) -> TokenStream {

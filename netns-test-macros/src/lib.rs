@@ -13,6 +13,7 @@ mod function;
 mod graph;
 mod handles;
 mod hosts;
+mod matrix;
 mod rstest;
 #[cfg(test)]
 mod snapshots;
@@ -86,6 +87,9 @@ fn attribute(args: proc_macro2::TokenStream, item: proc_macro2::TokenStream) -> 
     };
     if let Some(moved) = rstest::below(&args, &function) {
         return moved;
+    }
+    if let Some(tests) = matrix::expand(&args, &function) {
+        return tests;
     }
     let mut diag = Diag::default();
     let args = args::parse(args, &mut diag);

@@ -53,6 +53,8 @@ pub struct TestCase {
     pub require: &'static [Require],
     /// Whether the body has to panic.
     pub should_panic: ShouldPanic,
+    /// Why the test is known to fail.
+    pub fails: Option<&'static str>,
 }
 
 impl TestCase {

@@ -94,6 +94,24 @@ impl Verdict {
     }
 }
 
+impl Verdict {
+    /// The verdict on a test that is known to fail: that it still does.
+    fn known_to_fail(self, reason: &str) -> Self {
+        let text = match self {
+            Self::Unsupported(_) => return self,
+            Self::Pass => {
+                return Self::Fail(format!(
+                    "the test is marked as known to fail (`fails = {reason:?}`), and it passed: remove the mark"
+                ));
+            }
+            Self::Fail(text) => text,
+            Self::Panicked(_) => "it panicked".to_owned(),
+        };
+        eprintln!("netns-test: {text}\nnetns-test: the test fails as it is known to: {reason}");
+        Self::Pass
+    }
+}
+
 /// Fails the test without one more message of the panic hook.
 fn fail() -> ! {
     panic::resume_unwind(Box::new("the netns test failed"))
@@ -140,7 +158,11 @@ fn live(test: &'static TestCase, body: Body) -> Verdict {
         janitor::stay();
     }
     let how = how(test, &ending);
+    let is_own = matches!(&ending, Ending::Failed(_)) || leftovers.is_err();
     let mut verdict = verdict(test, net.as_deref(), ending, leftovers);
+    if let (Some(reason), false) = (test.fails, is_own) {
+        verdict = verdict.known_to_fail(reason);
+    }
     if panics::ensure_hook() {
         eprintln!(
             "netns-test: the panic hook was replaced while the test ran, by this test or one beside it: a panic of a task or \
