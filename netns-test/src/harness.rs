@@ -331,6 +331,7 @@ fn verdict(
         }
         Err(error) => texts.push(error.to_string()),
     }
+    texts.extend(net.map(|net| net.faults.failures()).unwrap_or_default());
     match payload {
         Some(payload) => {
             texts.iter().for_each(|text| eprintln!("netns-test: {text}"));

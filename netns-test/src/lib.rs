@@ -97,6 +97,7 @@ mod directory;
 #[cfg(feature = "dns")]
 pub mod dns;
 mod error;
+mod fault;
 mod gate;
 mod harness;
 mod held;
@@ -134,6 +135,7 @@ pub use netns_test_model::Family;
 pub use netns_test_model::graph::{Addresses, Routes};
 
 pub use crate::error::Error;
+pub use crate::fault::Fault;
 pub use crate::inject::{Argument, FromNetwork};
 pub use crate::job::{JoinError, JoinHandle};
 pub use crate::netlink::state;
@@ -147,6 +149,9 @@ pub use crate::topology::{LinkBuilder, Topology};
 
 /// Pages to read: nothing in here is code.
 pub mod guide {
+    #[doc = include_str!("../docs/faults.md")]
+    pub mod faults {}
+
     #[doc = include_str!("../docs/programs.md")]
     pub mod programs {}
 }

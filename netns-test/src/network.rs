@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use crate::__private::Runtime;
 use crate::artifacts::Artifacts;
 use crate::error::Error;
+use crate::fault::Faults;
 use crate::namespace::Namespaces;
-use crate::node::{Node, NodeState};
+use crate::node::{Interface, Node, NodeState};
 use crate::panics::{AllowPanics, Witness};
-use crate::plan::Plan;
+use crate::plan::{End, InterfacePlan, Plan};
 use crate::program::PidNamespace;
 use crate::registry;
 use crate::report;
@@ -32,6 +33,7 @@ pub(crate) struct Net {
     pub(crate) witness: Witness,
     /// The files that it leaves when it fails.
     pub(crate) artifacts: Artifacts,
+    pub(crate) faults: Faults,
     /// What has been collected for its report.
     pub(crate) report: report::Notes,
     /// The PID namespace of its programs, once there is one.
@@ -70,6 +72,28 @@ impl Net {
     /// The test's name without its modules, for the names of threads.
     pub(crate) fn short_name(&self) -> &'static str {
         self.test.rsplit("::").next().unwrap_or(self.test)
+    }
+
+    /// Whether it is the same network.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+
+    /// The other end of a link between two nodes; `None` for an interface on a switch.
+    pub(crate) fn other_end(&self, node: usize, index: u32) -> Option<Interface> {
+        let is_this = |end: &End| end.node == node && self.interface(*end).index == index;
+        let other = self.plan.wiring.pairs.iter().find_map(|[left, right]| {
+            match (is_this(left), is_this(right)) {
+                (true, _) => Some(*right),
+                (_, true) => Some(*left),
+                _ => None,
+            }
+        })?;
+        Some(Interface::planned(Node::new(Arc::clone(&self.nodes[other.node])), self.interface(other)))
+    }
+
+    fn interface(&self, end: End) -> &InterfacePlan {
+        &self.plan.nodes[end.node].interfaces[end.interface]
     }
 
     /// The body's namespaces and every node's.

@@ -17,6 +17,7 @@ use crate::__private::Runtime;
 use crate::artifacts::Artifacts;
 use crate::directory::WorkingDirectory;
 use crate::error::{Doing, Error};
+use crate::fault::Faults;
 use crate::held::with_room;
 use crate::mounts::{self, Base};
 use crate::namespace::Namespaces;
@@ -416,6 +417,7 @@ fn assemble(
         clock: Clock { limit, started: OnceLock::new() },
         witness: Witness::default(),
         artifacts: Artifacts::default(),
+        faults: Faults::default(),
         report: report::Notes::default(),
         processes: Mutex::new(None),
         reaped: Reaped::by_now(),

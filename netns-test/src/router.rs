@@ -41,6 +41,12 @@ impl Deref for Router {
     }
 }
 
+impl AsRef<Node> for Router {
+    fn as_ref(&self) -> &Node {
+        &self.0
+    }
+}
+
 impl From<Router> for Node {
     fn from(router: Router) -> Self {
         router.0

@@ -1,4 +1,4 @@
-//! Netlink: how the kernel is asked for links, addresses, routes, neighbours and sockets.
+//! Netlink: how the kernel is asked for links, addresses, routes, neighbours, sockets and filters.
 //!
 //! Synchronous, and without knowledge of tests and nodes: a socket speaks for the network namespace that it was
 //! opened in, and whoever opens it decides which one that is.
@@ -7,6 +7,8 @@
 mod decode;
 #[cfg(target_os = "linux")]
 mod diag;
+#[cfg(target_os = "linux")]
+mod filter;
 #[cfg(target_os = "linux")]
 #[allow(dead_code, reason = "the vocabulary of nf_tables: its users do not need every word of it yet")]
 pub(crate) mod nftables;
@@ -21,5 +23,6 @@ mod tests;
 #[cfg(target_os = "linux")]
 pub(crate) use self::{
     diag::DiagSocket,
+    filter::{Direction, Instruction, MOST_INSTRUCTIONS, NEXT, VANISH},
     route::{Batch, LinkEnd, NetlinkError, Request, RouteSocket},
 };

@@ -344,7 +344,7 @@ impl<'a> Request<'a> {
         self
     }
 
-    fn new(message: RouteNetlinkMessage, flags: u16) -> Self {
+    pub(super) fn new(message: RouteNetlinkMessage, flags: u16) -> Self {
         Self { message, flags, namespaces: PhantomData }
     }
 }

@@ -8,6 +8,7 @@ use super::Node;
 use crate::error::Error;
 use crate::netlink::state::{Address, Link, Route, RouteProtocol};
 use crate::netlink::{Batch, Request};
+use crate::plan::InterfacePlan;
 
 /// A network interface of a node.
 #[derive(Clone, Debug)]
@@ -164,6 +165,30 @@ impl Interface {
         let describe = || format!("set the MTU of `{self}` to {bytes}");
         let socket = self.node.route_socket().map_err(|error| Error::new(describe(), error))?;
         Ok(socket.request(Request::set_mtu(self.index, bytes), describe)?)
+    }
+
+    pub(crate) fn planned(node: Node, plan: &InterfacePlan) -> Self {
+        Self { node, name: plan.name.clone(), index: plan.index }
+    }
+
+    /// Switches it off, unless a fault has done so already.
+    pub(crate) fn unplug_once_more(&self) -> Result<(), Error> {
+        let mut unplugged = self.node.0.unplugged.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = unplugged.entry(self.index).or_default();
+        if *count == 0 {
+            self.down()?;
+        }
+        *count += 1;
+        Ok(())
+    }
+
+    /// Switches it on when the last fault is over.
+    pub(crate) fn plug_in_once(&self) -> Result<(), Error> {
+        let mut unplugged = self.node.0.unplugged.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = unplugged.entry(self.index).or_default();
+        *count = count.saturating_sub(1);
+        // Under the lock, lest a fault that begins meanwhile be undone.
+        if *count == 0 { self.up() } else { Ok(()) }
     }
 
     fn put_back(&self, kept: &Kept) -> Result<(), Error> {

@@ -10,6 +10,7 @@ mod servers;
 mod sockets;
 mod wait;
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::ControlFlow;
@@ -24,6 +25,7 @@ pub use self::interface::Interface;
 use self::interface::Kept;
 use self::programs::Programs;
 use crate::error::{Doing, Error};
+use crate::fault::Hooked;
 use crate::job::{self, JoinHandle};
 use crate::layers::Layers;
 use crate::namespace::{Depth, Entered, Namespaces, enter};
@@ -58,6 +60,9 @@ pub(crate) struct NodeState {
     servers: Mutex<Vec<Arc<Worker>>>,
     /// What interfaces had before they were switched off.
     kept: Mutex<Vec<Kept>>,
+    /// How often interfaces are unplugged.
+    unplugged: Mutex<HashMap<u32, usize>>,
+    hooked: Hooked,
     pub(crate) programs: Programs,
     pub(crate) layers: Mutex<Layers>,
 }
@@ -81,6 +86,8 @@ impl NodeState {
             workers: Mutex::default(),
             servers: Mutex::default(),
             kept: Mutex::new(Vec::new()),
+            unplugged: Mutex::default(),
+            hooked: Hooked::default(),
             programs: Programs::default(),
             layers: Mutex::default(),
         }
@@ -412,6 +419,25 @@ impl Node {
         self.net().map(Network)
     }
 
+    pub(crate) fn index(&self) -> usize {
+        self.0.index
+    }
+
+    /// Which interfaces have filters of faults.
+    pub(crate) fn hooked(&self) -> &Hooked {
+        &self.0.hooked
+    }
+
+    /// The interfaces that it was declared with.
+    pub(crate) fn planned_interfaces(&self) -> impl Iterator<Item = Interface> {
+        self.0.plan.interfaces.iter().map(|interface| Interface::planned(self.clone(), interface))
+    }
+
+    /// The addresses that it was declared with.
+    pub(crate) fn planned_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.0.plan.addresses()
+    }
+
     pub(crate) fn namespaces(&self) -> &Arc<Namespaces> {
         &self.0.namespaces
     }
@@ -420,7 +446,7 @@ impl Node {
         self.0.net.upgrade().filter(|net| !net.has_ended()).ok_or_else(|| self.ended())
     }
 
-    fn route_socket(&self) -> io::Result<Arc<RouteSocket>> {
+    pub(crate) fn route_socket(&self) -> io::Result<Arc<RouteSocket>> {
         self.net()?;
         let socket = self.0.route.lock().unwrap_or_else(PoisonError::into_inner).clone();
         socket.ok_or_else(|| self.ended())
@@ -489,6 +515,12 @@ impl Node {
     fn thread_name(&self, net: &Net, name: Option<&str>) -> String {
         let (test, node) = (net.short_name(), self.name());
         name.map_or_else(|| format!("{test}@{node}"), |name| format!("{test}@{node}/{name}"))
+    }
+}
+
+impl AsRef<Node> for Node {
+    fn as_ref(&self) -> &Node {
+        self
     }
 }
 

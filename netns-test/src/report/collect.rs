@@ -75,6 +75,7 @@ fn look(net: &Net, body: Option<i32>) -> Snapshot {
     for node in &net.nodes {
         snapshot.deaths.extend(node.programs.failures().into_iter().map(|text| (node.index(), text)));
     }
+    snapshot.faults = net.faults.lines(net.clock.started.get().copied());
     snapshot.programs = owners.programs;
     snapshot
 }

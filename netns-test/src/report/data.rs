@@ -41,6 +41,8 @@ pub(super) struct Snapshot {
     pub(super) threads: Vec<Thread>,
     /// Programs that run.
     pub(super) programs: Vec<Program>,
+    /// What the test did to its network, a line each.
+    pub(super) faults: Vec<String>,
     /// Programs that failed, and of which the test did not know: the node, and how.
     pub(super) deaths: Vec<(usize, String)>,
     /// What could not be collected, and why, a line each.

@@ -50,6 +50,7 @@ pub(super) fn write(report: &Report, style: Style) -> String {
     let mut text = style.heading(&title(report));
     let sections = [
         ("Panics", failures(report)),
+        ("Faults that the test made", shorten(report.snapshot.faults.clone(), MOST_LINES, "fault", "faults")),
         ("What stands out", shorten(sign_lines(report, &signs), MOST_LINES, "line", "lines")),
         ("Still running", shorten(running(report), MOST_LINES, "line", "lines")),
         ("Network", draw(report, &first)),

@@ -1,0 +1,195 @@
+//! Which frames a fault is about, and the programs that pick them out. Pure.
+
+use std::net::IpAddr;
+
+use nix::libc;
+
+use crate::netlink::{Instruction, MOST_INSTRUCTIONS, NEXT, VANISH};
+
+/// Frames of one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Frames {
+    All,
+    FromMac([u8; 6]),
+    ToMac([u8; 6]),
+    /// Packets with this source address.
+    FromIp(IpAddr),
+    /// Packets with this destination address.
+    ToIp(IpAddr),
+}
+
+// Where things stand in a frame: Ethernet (IEEE 802.3), IPv4 (RFC 791), IPv6 (RFC 8200).
+const TO_MAC: u32 = 0;
+const FROM_MAC: u32 = 6;
+const ETHER_TYPE: u32 = 12;
+const FROM_IP4: u32 = 14 + 12;
+const TO_IP4: u32 = 14 + 16;
+const FROM_IP6: u32 = 14 + 8;
+const TO_IP6: u32 = 14 + 24;
+
+const LOAD_WORD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+const LOAD_HALF: u32 = libc::BPF_LD | libc::BPF_H | libc::BPF_ABS;
+const JUMP_IF_EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
+
+/// Something to load, and what it has to be.
+struct Test {
+    load: u32,
+    at: u32,
+    is: u32,
+}
+
+impl Frames {
+    /// What is true of a frame of the kind. A program that loads from beyond the end of a frame lets it pass for good, so the
+    /// protocol comes first.
+    fn tests(self) -> Vec<Test> {
+        let word = |at: u32, bytes: &[u8]| Test {
+            load: LOAD_WORD,
+            at,
+            is: bytes.iter().fold(0, |word, &byte| word << 8 | u32::from(byte)),
+        };
+        let mac = |at: u32, mac: [u8; 6]| {
+            let rest =
+                Test { load: LOAD_HALF, at: at + 4, is: u32::from(u16::from_be_bytes([mac[4], mac[5]])) };
+            vec![word(at, &mac[..4]), rest]
+        };
+        let packet = |ip: IpAddr, [at4, at6]: [u32; 2]| {
+            let (at, protocol, bytes) = match ip {
+                IpAddr::V4(ip) => (at4, libc::ETH_P_IP, ip.octets().to_vec()),
+                IpAddr::V6(ip) => (at6, libc::ETH_P_IPV6, ip.octets().to_vec()),
+            };
+            let protocol = Test { load: LOAD_HALF, at: ETHER_TYPE, is: protocol as u32 };
+            let words = bytes.chunks(4).enumerate().map(|(index, bytes)| word(at + 4 * index as u32, bytes));
+            [protocol].into_iter().chain(words).collect()
+        };
+        match self {
+            Self::All => Vec::new(),
+            Self::FromMac(address) => mac(FROM_MAC, address),
+            Self::ToMac(address) => mac(TO_MAC, address),
+            Self::FromIp(ip) => packet(ip, [FROM_IP4, FROM_IP6]),
+            Self::ToIp(ip) => packet(ip, [TO_IP4, TO_IP6]),
+        }
+    }
+
+    /// Instructions that let frames of the kind vanish, and are left at their end by others.
+    fn instructions(self) -> Vec<Instruction> {
+        let tests = self.tests();
+        let length = 2 * tests.len() as u8;
+        let mut instructions = Vec::with_capacity(usize::from(length) + 1);
+        for (Test { load, at, is }, position) in tests.into_iter().zip((0..length).step_by(2)) {
+            instructions.push(instruction(load, 0, at));
+            // Past the other tests and the return.
+            instructions.push(instruction(JUMP_IF_EQUAL, length - position - 1, is));
+        }
+        instructions.push(instruction(RETURN, 0, VANISH));
+        instructions
+    }
+}
+
+fn instruction(code: u32, if_false: u8, k: u32) -> Instruction {
+    Instruction { code: code as u16, if_true: 0, if_false, k }
+}
+
+/// Programs that let frames of these kinds vanish, each no longer than the kernel takes.
+pub(super) fn programs(kinds: &[Frames]) -> Vec<Vec<Instruction>> {
+    let mut programs: Vec<Vec<Instruction>> = Vec::new();
+    for kind in kinds {
+        let more = kind.instructions();
+        match programs.last_mut() {
+            Some(program) if program.len() + more.len() < MOST_INSTRUCTIONS => program.extend(more),
+            _ => programs.push(more),
+        }
+    }
+    for program in &mut programs {
+        program.push(instruction(RETURN, 0, NEXT));
+    }
+    programs
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv6Addr;
+
+    use super::*;
+
+    /// What a program says to a frame, as the kernel would run it.
+    fn run(programs: &[Vec<Instruction>], frame: &[u8]) -> u32 {
+        let verdict = |program: &[Instruction]| {
+            let (mut position, mut accumulator) = (0, 0);
+            loop {
+                let Instruction { code, if_true, if_false, k } = program[position];
+                position += 1;
+                let load = |length: usize| {
+                    let bytes = frame.get(k as usize..k as usize + length)?;
+                    Some(bytes.iter().fold(0_u32, |word, &byte| word << 8 | u32::from(byte)))
+                };
+                match u32::from(code) {
+                    LOAD_WORD | LOAD_HALF => match load(if u32::from(code) == LOAD_WORD { 4 } else { 2 }) {
+                        Some(loaded) => accumulator = loaded,
+                        None => return 0,
+                    },
+                    JUMP_IF_EQUAL => {
+                        position += usize::from(if accumulator == k { if_true } else { if_false })
+                    }
+                    RETURN => return k,
+                    other => panic!("no such instruction: {other:#x}"),
+                }
+            }
+        };
+        programs.iter().map(|program| verdict(program)).find(|&verdict| verdict != NEXT).unwrap_or(NEXT)
+    }
+
+    fn frame(to: u8, from: u8, protocol: u16, packet: &[u8]) -> Vec<u8> {
+        let mac = |last: u8| [2, b'n', b't', 0, 0, last];
+        [&mac(to)[..], &mac(from), &protocol.to_be_bytes(), packet].concat()
+    }
+
+    fn packet4(from: [u8; 4], to: [u8; 4]) -> Vec<u8> {
+        [&[0x45; 12][..], &from, &to].concat()
+    }
+
+    #[test]
+    fn frames_are_picked_by_their_addresses() {
+        let [a, b] = [[10, 0, 0, 1], [10, 0, 0, 2]];
+        let [a6, b6] = [1, 2].map(|last| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last));
+        let packet6 = |from: Ipv6Addr, to: Ipv6Addr| [&[0x60; 8][..], &from.octets(), &to.octets()].concat();
+        let arp = frame(2, 1, 0x0806, &[0; 28]);
+        let (four, six) = (frame(2, 1, 0x0800, &packet4(a, b)), frame(2, 1, 0x86dd, &packet6(a6, b6)));
+        let cases = [
+            (Frames::All, [true, true, true]),
+            (Frames::FromMac([2, b'n', b't', 0, 0, 1]), [true, true, true]),
+            (Frames::ToMac([2, b'n', b't', 0, 0, 1]), [false, false, false]),
+            (Frames::ToMac([2, b'n', b't', 0, 0, 2]), [true, true, true]),
+            (Frames::ToMac([3, b'n', b't', 0, 0, 2]), [false, false, false]),
+            (Frames::FromIp(a.into()), [false, true, false]),
+            (Frames::ToIp(a.into()), [false, false, false]),
+            (Frames::ToIp(b.into()), [false, true, false]),
+            (Frames::FromIp(a6.into()), [false, false, true]),
+            (Frames::FromIp(b6.into()), [false, false, false]),
+            (Frames::ToIp(b6.into()), [false, false, true]),
+        ];
+        for (kind, vanish) in cases {
+            for (frame, vanishes) in [&arp, &four, &six].into_iter().zip(vanish) {
+                let verdict = run(&programs(&[kind]), frame);
+                assert_eq!(verdict, if vanishes { VANISH } else { NEXT }, "{kind:?} {frame:?}");
+            }
+        }
+        // The first that matches is not the only one.
+        let both = programs(&[Frames::FromIp(b6.into()), Frames::ToIp(b.into())]);
+        assert_eq!([&arp, &four, &six].map(|frame| run(&both, frame)), [NEXT, VANISH, NEXT]);
+    }
+
+    #[test]
+    fn many_addresses_make_several_programs() {
+        let address = |number: u32| IpAddr::from(Ipv6Addr::from(u128::from(number)));
+        let kinds: Vec<Frames> = (0..1000).map(|number| Frames::ToIp(address(number))).collect();
+        let programs = programs(&kinds);
+        assert!(programs.len() > 1 && programs.iter().all(|program| program.len() <= MOST_INSTRUCTIONS));
+        for number in [0, 500, 999, 1000] {
+            let IpAddr::V6(to) = address(number) else { unreachable!() };
+            let packet = [&[0x60; 24][..], &to.octets()].concat();
+            let verdict = run(&programs, &frame(2, 1, 0x86dd, &packet));
+            assert_eq!(verdict, if number < 1000 { VANISH } else { NEXT }, "{number}");
+        }
+    }
+}

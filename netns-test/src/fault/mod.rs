@@ -1,0 +1,241 @@
+//! Faults: what a test does to its network, each until its guard ends.
+//!
+//! What vanishes is picked out by filters at the nodes' interfaces, each fault's its own: so faults overlap freely, and a link
+//! works again when the last one that concerns it has ended.
+
+mod frames;
+mod hook;
+mod partition;
+
+use std::fmt;
+use std::panic::Location;
+use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use self::hook::Hook;
+pub(crate) use self::hook::Hooked;
+use crate::error::{Doing, Error};
+use crate::network::Net;
+use crate::node::{Interface, Node};
+
+/// How many faults that have ended are remembered for the report.
+const MOST_ENDED: usize = 8;
+
+/// The faults of one network.
+#[derive(Debug, Default)]
+pub(crate) struct Faults(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    last: u16,
+    /// In the order in which they began.
+    notes: Vec<Note>,
+    failures: Vec<String>,
+}
+
+/// What the report tells of a fault.
+#[derive(Debug)]
+struct Note {
+    number: u16,
+    text: String,
+    began: Instant,
+    ended: Option<Instant>,
+}
+
+impl Faults {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a fault that begins, and gives it a number that no other one has.
+    fn begin(&self, text: String) -> Result<u16, Error> {
+        let mut state = self.state();
+        let is_free =
+            |number: &u16| !state.notes.iter().any(|note| note.number == *number && note.ended.is_none());
+        // 0 leaves the choice to the kernel.
+        let number = (state.last.saturating_add(1)..=u16::MAX).chain(1..=state.last).find(is_free);
+        let Some(number) = number else {
+            return Err(Error::because(text, "there are 65535 faults already"));
+        };
+        state.last = number;
+        state.notes.push(Note { number, text, began: Instant::now(), ended: None });
+        Ok(number)
+    }
+
+    fn end(&self, number: u16) {
+        let mut state = self.state();
+        if let Some(note) = state.notes.iter_mut().find(|note| note.number == number && note.ended.is_none())
+        {
+            note.ended = Some(Instant::now());
+        }
+        let ended = state.notes.iter().filter(|note| note.ended.is_some()).count();
+        if ended > MOST_ENDED
+            && let Some(oldest) = state.notes.iter().position(|note| note.ended.is_some())
+        {
+            state.notes.remove(oldest);
+        }
+    }
+
+    fn forget(&self, number: u16) {
+        self.state().notes.retain(|note| note.number != number || note.ended.is_some());
+    }
+
+    /// What went wrong when guards were dropped: it fails the test.
+    pub(crate) fn failures(&self) -> Vec<String> {
+        self.state().failures.clone()
+    }
+
+    /// Those that are in force and the last that were, a line each; times are counted from the body's start.
+    pub(crate) fn lines(&self, started: Option<Instant>) -> Vec<String> {
+        let after = |moment: Instant| {
+            let after = started.map_or(Duration::ZERO, |started| moment.saturating_duration_since(started));
+            format!("{} ms", after.as_millis())
+        };
+        let line = |note: &Note| match note.ended {
+            None => format!("in force since {}: {}", after(note.began), note.text),
+            Some(ended) => format!("from {} to {}: {}", after(note.began), after(ended), note.text),
+        };
+        self.state().notes.iter().map(line).collect()
+    }
+}
+
+/// A fault of the network, which ends when this is dropped, or by [`repair`](Fault::repair).
+///
+/// Faults nest and overlap: each one's packets vanish until it ends itself, and a link works again when the last one that concerns
+/// it has ended. One that cannot be ended as it is dropped fails the test.
+///
+/// [`guide::faults`](crate::guide::faults) tells what each does to packets, connections and routes.
+#[must_use = "the fault ends when this is dropped"]
+pub struct Fault {
+    /// `None` when it has ended.
+    active: Option<Active>,
+}
+
+/// What has to be undone.
+struct Active {
+    net: Weak<Net>,
+    number: u16,
+    hooks: Vec<Hook>,
+    /// Interfaces that are switched off.
+    off: Vec<Interface>,
+}
+
+impl Fault {
+    /// Has frames vanish at these interfaces. `text` says what it is about, as in "`a` is isolated".
+    fn vanish(node: &Node, text: &str, hooks: Vec<Hook>, place: &Location<'_>) -> Result<Self, Error> {
+        let mut fault = Self::begin(node, text, place)?;
+        for hook in hooks {
+            fault.add(|active| {
+                hook.put(active.number)?;
+                active.hooks.push(hook);
+                Ok(())
+            })?;
+        }
+        Ok(fault)
+    }
+
+    /// Switches an interface off.
+    fn switch_off(interface: &Interface, place: &Location<'_>) -> Result<Self, Error> {
+        let text = format!("`{interface}` is unplugged");
+        let mut fault = Self::begin(interface.node(), &text, place)?;
+        fault.add(|active| {
+            interface.unplug_once_more()?;
+            active.off.push(interface.clone());
+            Ok(())
+        })?;
+        Ok(fault)
+    }
+
+    fn begin(node: &Node, text: &str, place: &Location<'_>) -> Result<Self, Error> {
+        let net = node.net().doing(|| "begin a fault")?;
+        let number = net.faults.begin(format!("{text} ({}:{})", place.file(), place.line()))?;
+        let active =
+            Active { net: std::sync::Arc::downgrade(&net), number, hooks: Vec::new(), off: Vec::new() };
+        Ok(Self { active: Some(active) })
+    }
+
+    /// Does one more thing for it, or takes back what has been done.
+    fn add(&mut self, act: impl FnOnce(&mut Active) -> Result<(), Error>) -> Result<(), Error> {
+        let Some(active) = &mut self.active else { return Ok(()) };
+        let Err(error) = act(active) else { return Ok(()) };
+        if let Some(active) = self.active.take() {
+            let undone = active.undo();
+            if let Some(net) = active.net.upgrade() {
+                net.faults.forget(active.number);
+            }
+            // The roll-back's own failures are told with what it was for.
+            if let Err(more) = undone {
+                return Err(Error::because("begin the fault", format!("{error}; and then {more}")));
+            }
+        }
+        Err(error)
+    }
+
+    /// Ends the fault: what it was about works again when this returns, as far as no other fault concerns it.
+    ///
+    /// # Errors
+    /// The kernel's own: somebody else has removed the filters by which packets vanished, for instance.
+    pub fn repair(mut self) -> Result<(), Error> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<(), Error> {
+        let Some(active) = self.active.take() else { return Ok(()) };
+        let Some(net) = active.net.upgrade().filter(|net| !net.has_ended()) else {
+            // With the network, all of it is gone.
+            return Ok(());
+        };
+        let undone = active.undo();
+        net.faults.end(active.number);
+        match undone {
+            // Torn down meanwhile.
+            Err(_) if net.has_ended() => Ok(()),
+            undone => undone,
+        }
+    }
+}
+
+impl Active {
+    /// All of it, also where a part is refused; the first refusal is told.
+    fn undo(&self) -> Result<(), Error> {
+        let hooks = self.hooks.iter().map(|hook| hook.remove(self.number));
+        let off = self.off.iter().map(Interface::plug_in_once);
+        hooks.chain(off).fold(Ok(()), Result::and)
+    }
+}
+
+impl Drop for Fault {
+    fn drop(&mut self) {
+        let net = self.active.as_ref().map(|active| Weak::clone(&active.net));
+        if let (Err(error), Some(net)) = (self.end(), net.and_then(|net| net.upgrade())) {
+            net.faults.state().failures.push(format!("{error} (as the guard of a fault was dropped)"));
+        }
+    }
+}
+
+impl fmt::Debug for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = self.active.as_ref().map(|active| active.number);
+        f.debug_struct("Fault").field("number", &number).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Faults, MOST_ENDED};
+
+    #[test]
+    fn numbers_are_used_again_and_old_faults_forgotten() {
+        let faults = Faults::default();
+        let lasting = faults.begin("lasting".to_owned()).unwrap();
+        for round in 0..70_000_u32 {
+            let number = faults.begin(format!("fault {round}")).unwrap();
+            assert!(number != lasting && number != 0);
+            faults.end(number);
+        }
+        let lines = faults.lines(None);
+        assert_eq!(lines.len(), 1 + MOST_ENDED);
+        assert!(lines[0].starts_with("in force since 0 ms: lasting"), "{lines:?}");
+        assert!(lines[MOST_ENDED].ends_with("fault 69999"), "{lines:?}");
+    }
+}
