@@ -77,6 +77,7 @@ const fn case(nodes: &'static [&'static str]) -> TestCase {
         runtime: Runtime::CurrentThread,
         require: &[],
         should_panic: ShouldPanic::No,
+        fails: None,
     }
 }
 
