@@ -13,6 +13,7 @@ use syn::{Error, Lit, LitInt, LitStr, Path, Result, Token, bracketed, parenthesi
 use crate::aliases::{self, Aliases};
 use crate::diag::{Diag, list, unknown};
 use crate::graph;
+use crate::kubernetes;
 
 /// What the attribute says; a key that it does not have is `None` or empty.
 #[derive(Default)]
@@ -25,6 +26,7 @@ pub(crate) struct Args {
     pub(crate) value: Option<TokenStream>,
     pub(crate) topology_span: Option<Span>,
     pub(crate) graph: graph::Declared,
+    pub(crate) kubernetes: Option<kubernetes::Declared>,
     pub(crate) family: Option<Family>,
     pub(crate) family_span: Option<Span>,
     pub(crate) timeout: Option<Duration>,
@@ -56,7 +58,7 @@ pub(crate) enum Flavor {
 }
 
 /// Every key, and how it is written.
-const KEYS: [(&str, &str); 18] = [
+const KEYS: [(&str, &str); 19] = [
     ("nodes", "nodes = 2"),
     ("topology", "topology = ring"),
     ("routers", "routers(r1, r2)"),
@@ -64,6 +66,7 @@ const KEYS: [(&str, &str); 18] = [
     ("links", "links(client -- r1, r1 -- server)"),
     ("routes", "routes = connected"),
     ("addresses", "addresses = none"),
+    KUBERNETES,
     ("family", "family = v6"),
     ("timeout", "timeout = 10s"),
     ("run_in", "run_in = client"),
@@ -77,8 +80,11 @@ const KEYS: [(&str, &str); 18] = [
     ("crate", "crate = ::netns_test"),
 ];
 
+/// The key of a cluster, which is written with parentheses.
+const KUBERNETES: (&str, &str) = ("kubernetes", "kubernetes(nodes = 2)");
+
 /// Keys that the design has and this version has not.
-const LATER: [&str; 2] = ["kubernetes", "seed"];
+const LATER: [&str; 1] = ["seed"];
 
 /// What a test can require, and the variant of `__private::Require` that stands for it.
 const REQUIREMENTS: [(&str, &str); 1] = [("root", "Root")];
@@ -93,7 +99,13 @@ pub(crate) fn parse(tokens: TokenStream, diag: &mut Diag) -> Args {
             continue;
         }
         args.nodes_unread |= key == "nodes" && !entry.in_parentheses && entry.number().is_err();
-        diag.take(args.set(&key, &entry));
+        match (key.as_str(), entry.in_parentheses) {
+            ("kubernetes", true) => {
+                let declared = kubernetes::parse(&entry.key, entry.value.clone().unwrap_or_default(), diag);
+                args.kubernetes = Some(declared);
+            }
+            _ => drop(diag.take(args.set(&key, &entry))),
+        }
         args.keys.push((key, entry.key.span()));
     }
     args
@@ -141,7 +153,7 @@ fn entry(part: Vec<TokenTree>) -> Result<Entry> {
             }
         };
         let name = key.to_string();
-        let of_graph = graph::GROUPS.iter().find(|(group, _)| *group == name);
+        let of_graph = graph::GROUPS.iter().chain(&[KUBERNETES]).find(|(group, _)| *group == name);
         if input.is_empty() && (of_graph.is_none() || name == "nodes") {
             return Ok(Entry { key, value: None, in_parentheses: false });
         }

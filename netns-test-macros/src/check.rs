@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use netns_test_model::graph::Graph;
+use netns_test_model::kubernetes::Kubernetes;
 use netns_test_model::{Family, Shape};
 use proc_macro2::{Group, Ident, Span, TokenStream};
 use syn::{Attribute, LitStr, Path, Result, Signature, Type, Visibility};
@@ -15,6 +16,7 @@ use crate::diag::Diag;
 use crate::function::{Function, is_named};
 use crate::graph;
 use crate::hosts::{Host, find, hosts, names};
+use crate::kubernetes;
 
 /// All that the expansion needs to know.
 pub(crate) struct Test {
@@ -41,7 +43,9 @@ pub(crate) struct Network {
     pub(crate) family: Family,
     /// The graph that the nodes are in, instead of a shape.
     pub(crate) graph: Option<Graph>,
-    /// The expression that makes the network, instead of both.
+    /// The cluster that they are, instead of both.
+    pub(crate) kubernetes: Option<Kubernetes>,
+    /// The expression that makes the network, instead of all of them.
     pub(crate) value: Option<TokenStream>,
     /// The arguments whose types may declare the network, instead of all: nothing else does.
     pub(crate) declaring: Vec<Type>,
@@ -66,6 +70,9 @@ pub(crate) fn check(args: Args, function: &Function, mut diag: Diag) -> Result<T
     let declaring = declaring(&args, &arguments);
     let (network, run_in) =
         network(&args, &arguments, whole, declaring, function.sig.ident.span(), &mut diag);
+    if network.kubernetes.is_none() && network.value.is_none() && network.declaring.is_empty() {
+        kubernetes::check_absent(&arguments, &mut diag);
+    }
     let runtime = runtime(&args, &mut diag);
     diag.finish(Test {
         attrs: attributes.kept,
@@ -91,6 +98,7 @@ fn declaring(args: &Args, arguments: &[Argument]) -> Vec<Type> {
         || args.nodes_unread
         || args.topology_span.is_some()
         || args.graph.is_there()
+        || args.kubernetes.is_some()
         || args.family_span.is_some()
         || arguments
             .iter()
@@ -116,7 +124,9 @@ pub(crate) fn network(
 ) -> (Network, Option<String>) {
     let shape = args.topology.map_or(Shape::Star, |topology| topology.value);
     let family = args.family.unwrap_or(Family::Dual);
-    let hosts = if args.graph.is_there() {
+    let hosts = if let Some(declared) = &args.kubernetes {
+        kubernetes::check(args, declared, arguments, family, diag)
+    } else if args.graph.is_there() {
         graph::check(args, arguments, family, diag)
     } else if args.value.is_some() || !declaring.is_empty() {
         graph::named(args, diag)
@@ -136,7 +146,7 @@ pub(crate) fn network(
         (Some(dns), Some(hosts)) => find(dns, |name| format!("dns = {name}"), hosts, diag),
         _ => None,
     };
-    if !args.graph.is_there() {
+    if !args.graph.is_there() && args.kubernetes.is_none() {
         graph::check_absent(args, arguments, diag);
     }
     let network = Network {
@@ -144,6 +154,7 @@ pub(crate) fn network(
         shape,
         family,
         graph: args.graph.is_there().then(|| args.graph.graph.clone()),
+        kubernetes: args.kubernetes.as_ref().map(|declared| declared.kubernetes.clone()),
         value: args.value.clone(),
         declaring,
         aliases,

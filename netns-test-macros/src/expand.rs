@@ -10,8 +10,8 @@ use syn::{Path, ReturnType, Type};
 use crate::attributes::ShouldPanic;
 use crate::check::{Network, Runtime, Test};
 use crate::function::bare;
-use crate::graph;
 use crate::handles::Handles;
+use crate::{graph, kubernetes};
 
 /// The crate by which an expansion reaches the run time.
 pub(crate) fn krate(given: Option<&Path>) -> TokenStream {
@@ -115,11 +115,12 @@ fn case(test: &Test, private: &TokenStream) -> TokenStream {
 fn topology(network: &Network, private: &TokenStream) -> TokenStream {
     let declared =
         network.declaring.iter().map(|ty| quote_spanned!(at(ty.span())=> #private::declared::<#ty>));
-    let value = match (&network.graph, &network.value) {
-        (Some(graph), _) => graph::value(graph, &variant(&network.family), private),
-        (None, Some(value)) => value.clone(),
-        (None, None) if network.declaring.is_empty() => return quote!(::core::option::Option::None),
-        (None, None) => quote!(#private::first_declared(&[#(#declared),*])),
+    let value = match (&network.kubernetes, &network.graph, &network.value) {
+        (Some(kubernetes), ..) => kubernetes::value(kubernetes, &variant(&network.family), private),
+        (None, Some(graph), _) => graph::value(graph, &variant(&network.family), private),
+        (None, None, Some(value)) => value.clone(),
+        (None, None, None) if network.declaring.is_empty() => return quote!(::core::option::Option::None),
+        (None, None, None) => quote!(#private::first_declared(&[#(#declared),*])),
     };
     // No name that the value may mean.
     quote! {
@@ -150,10 +151,11 @@ pub(crate) fn handles(handles: Handles) -> TokenStream {
         }
     };
     let topology = network.map(|network| {
-        let value = match (&network.graph, &network.value) {
-            (Some(graph), _) => graph::value(graph, &variant(&network.family), &private),
-            (None, Some(value)) => value.clone(),
-            (None, None) => shape(&network),
+        let value = match (&network.kubernetes, &network.graph, &network.value) {
+            (Some(kubernetes), ..) => kubernetes::value(kubernetes, &variant(&network.family), &private),
+            (None, Some(graph), _) => graph::value(graph, &variant(&network.family), &private),
+            (None, None, Some(value)) => value.clone(),
+            (None, None, None) => shape(&network),
         };
         let aliases = network.aliases.iter().map(|(host, alias)| {
             let (cfgs, name) = (&network.hosts[*host].cfgs, &network.hosts[*host].name);

@@ -100,6 +100,13 @@ impl Declared {
         self.graph.addresses = addresses;
     }
 
+    /// Says that nothing of a graph can be there.
+    pub(crate) fn refuse(&self, why: &str, diag: &mut Diag) {
+        for key in self.first.iter().chain(&self.more) {
+            diag.on(key, format!("{why}: remove `{key}`"));
+        }
+    }
+
     /// Where a problem of the graph is written.
     fn span(&self, place: Place) -> Span {
         let whole = || self.first.as_ref().map_or_else(Span::call_site, Ident::span);
@@ -118,7 +125,7 @@ impl Declared {
 }
 
 /// The parts between commas.
-fn parts(tokens: TokenStream, diag: &mut Diag) -> Vec<TokenStream> {
+pub(crate) fn parts(tokens: TokenStream, diag: &mut Diag) -> Vec<TokenStream> {
     let mut parts = Vec::new();
     let mut part = Vec::new();
     for token in tokens {
@@ -305,7 +312,7 @@ fn mtu(input: ParseStream<'_>) -> Result<(u32, Span)> {
 }
 
 /// A text, or a list of them.
-fn texts(input: ParseStream<'_>, example: &str) -> Result<Vec<LitStr>> {
+pub(crate) fn texts(input: ParseStream<'_>, example: &str) -> Result<Vec<LitStr>> {
     let text = |input: ParseStream<'_>| {
         if !input.peek(LitStr) {
             return Err(input.error(format!("expected an address in quotes, as in `{example}`")));

@@ -13,6 +13,7 @@ mod function;
 mod graph;
 mod handles;
 mod hosts;
+mod kubernetes;
 mod matrix;
 mod rstest;
 #[cfg(test)]

@@ -143,6 +143,54 @@ pub fn before_main() {
     bootstrap::before_main();
 }
 
+/// Makes the network of a cluster, where the crate has the feature for it.
+#[cfg(feature = "kubernetes")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __kubernetes {
+    ($($declared:tt)*) => {
+        $crate::__private::kubernetes_topology(&$crate::__private::Kubernetes { $($declared)* })
+    };
+}
+
+/// Says which feature is missing.
+#[cfg(not(feature = "kubernetes"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __kubernetes {
+    ($($declared:tt)*) => {
+        ::core::compile_error!(
+            "`kubernetes(..)` needs the feature `kubernetes` of netns-test: write `features = [\"kubernetes\"]` to the dependency"
+        )
+    };
+}
+
+pub use crate::__kubernetes as kubernetes;
+
+/// A cluster, as its attribute declared it.
+#[cfg(feature = "kubernetes")]
+#[derive(Debug)]
+pub struct Kubernetes {
+    /// Which addresses there are.
+    pub family: Family,
+    /// How many nodes.
+    pub nodes: usize,
+    /// How many pods of each.
+    pub pods_per_node: usize,
+    /// Pods by name, and the numbers of their nodes.
+    pub pods: &'static [(&'static str, usize)],
+    /// The range of the pods.
+    pub pod_cidrs: &'static [&'static str],
+    /// The range of the services.
+    pub service_cidrs: &'static [&'static str],
+}
+
+/// The cluster as a network.
+#[cfg(feature = "kubernetes")]
+pub fn kubernetes_topology(declared: &Kubernetes) -> Topology {
+    Topology::of_kubernetes(declared)
+}
+
 /// Where arguments come from.
 #[derive(Debug)]
 pub struct Arguments<'a>(&'a Network);
@@ -215,9 +263,16 @@ fn run_erased_sync(test: &'static TestCase, body: Erased<ExitCode>) {
     harness::run(test, Box::new(move |network, _stop| in_place(test, network, || run(network))?));
 }
 
+/// The node that the body runs in.
+fn place(test: &TestCase, network: &Network) -> Option<&'static str> {
+    // Of a cluster it stands on the underlay, unless it says otherwise.
+    let outside = || network.0.is_cluster().then_some(netns_test_model::kubernetes::OUTSIDE);
+    test.run_in.or_else(outside)
+}
+
 /// Does something where the body belongs: in its own namespaces, or in a node's.
 fn in_place<R>(test: &TestCase, network: &Network, work: impl FnOnce() -> R) -> Result<R, Error> {
-    if let Some(name) = test.run_in {
+    if let Some(name) = place(test, network) {
         let node = network.node(name)?;
         node.namespaces().settle().doing(|| format!("move the body into `{name}`"))?;
         mounts::bind_proc_net()?;
@@ -231,7 +286,7 @@ fn block_on(
     stop: &Stop,
     body: Erased<Started>,
 ) -> Result<Result<ExitCode, Caught>, Error> {
-    let namespaces = match test.run_in {
+    let namespaces = match place(test, network) {
         Some(name) => std::sync::Arc::clone(network.node(name)?.namespaces()),
         None => std::sync::Arc::clone(&network.0.body),
     };

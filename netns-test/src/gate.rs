@@ -4,6 +4,7 @@ use std::num::NonZero;
 use std::sync::{Condvar, LazyLock, Mutex, PoisonError};
 use std::thread;
 
+use netns_test_model::Topology;
 use nix::sys::resource::{Resource, getrlimit};
 
 use crate::bootstrap;
@@ -17,6 +18,9 @@ const PER_TEST: usize = 16;
 
 /// Descriptors of a node: three namespaces, a netlink socket, its runtime once it has one.
 const PER_NODE: usize = 12;
+
+/// How many pods a cluster may add before it asks for more descriptors.
+const SPARE: usize = 8;
 
 /// The share of the descriptors, and of the namespaces, that what awaits its release may take.
 const HELD_SHARE: usize = 4;
@@ -69,6 +73,17 @@ impl Drop for Share {
     }
 }
 
+/// Descriptors for a node that joins while its test runs, if there are any: a test that waited for others here could wait for
+/// ever.
+#[cfg(feature = "kubernetes")]
+pub(crate) fn for_one_more() -> Share {
+    let mut free = DESCRIPTORS.free.lock().unwrap_or_else(PoisonError::into_inner);
+    let taken = (*free).min(PER_NODE);
+    *free -= taken;
+    drop(free);
+    Share { gate: &DESCRIPTORS, taken }
+}
+
 fn limit() -> usize {
     // getrlimit(2) cannot fail with a resource that exists.
     getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| usize::try_from(soft).unwrap_or(usize::MAX))
@@ -98,6 +113,12 @@ pub(crate) fn namespaces_for_held() -> usize {
 pub(crate) struct Shares {
     _descriptors: Share,
     _places: Share,
+}
+
+/// How many nodes a test is to have room for: those of its network, and of a cluster the pods.
+pub(crate) fn nodes(topology: &Topology) -> usize {
+    let pods = topology.kubernetes.as_ref().map_or(0, |kubernetes| kubernetes.all_pods().len() + SPARE);
+    topology.nodes.len() + pods
 }
 
 /// Waits until there are descriptors and namespaces for a test with so many nodes; `Err` is the cause why there never can

@@ -130,7 +130,7 @@ fn live(test: &'static TestCase, body: Body) -> Verdict {
     if let Err(text) = report::Wanted::read() {
         return Verdict::Fail(text);
     }
-    let _share = match gate::enter(topology.nodes.len()) {
+    let _share = match gate::enter(gate::nodes(&topology)) {
         Ok(share) => share,
         Err(cause) => return Verdict::Unsupported(cause),
     };
@@ -194,16 +194,17 @@ fn body_thread(
         Err(error) => return Some((Ending::Failed(error), Ok(Vec::new()))),
     };
     net.report.begin(test.should_panic != ShouldPanic::No);
+    let begun = net.begin();
     // Nobody else has set it: the body starts once.
     net.clock.started.get_or_init(Instant::now);
     let network = Network(Arc::clone(&net));
     // The receiver lives until this thread or the timeout ends the test.
     tell.send(Progress::Started(Arc::clone(&net))).ok()?;
     // Watched once more: what a body leaves in its runtime may panic while it is dropped.
-    let ending = match panics::watched(|| body(&network, stop)) {
-        Ok(Ok(ran)) => Ending::Ran(ran),
-        Ok(Err(error)) => Ending::Failed(error),
-        Err(caught) => Ending::Ran(Err(caught)),
+    let ending = match begun.map(|()| panics::watched(|| body(&network, stop))) {
+        Ok(Ok(Ok(ran))) => Ending::Ran(ran),
+        Ok(Ok(Err(error))) | Err(error) => Ending::Failed(error),
+        Ok(Err(caught)) => Ending::Ran(Err(caught)),
     };
     drop(network);
     if !matches!(&ending, Ending::Ran(Ok(code)) if *code == ExitCode::SUCCESS) {
@@ -497,7 +498,7 @@ extern "C" fn at_exit() {
 /// Says so where the body tried to reach something from its own namespace, which has the loopback only.
 fn hint_at_forgotten_handles(test: &TestCase, net: &Net) {
     // In a node it stands in the network, and what found no route there was sent on purpose.
-    if test.run_in.is_some() {
+    if test.run_in.is_some() || net.is_cluster() {
         return;
     }
     let unrouted = |file: &str, name: &str| {
@@ -505,7 +506,7 @@ fn hint_at_forgotten_handles(test: &TestCase, net: &Net) {
         counter(&text, name)
     };
     let count = unrouted("snmp", "OutNoRoutes") + unrouted("snmp6", "Ip6OutNoRoutes");
-    if count > 0 && !net.nodes.is_empty() {
+    if count > 0 && !net.nodes().is_empty() {
         eprintln!(
             "netns-test: {} from the body found no route: the body stands outside the network, in a namespace with \
              the loopback only\n(use `node.connect_tcp`, `node.run` or `node.enter`, or `run_in = NODE` in the attribute)",

@@ -44,12 +44,12 @@ static HELD: Mutex<VecDeque<Held>> = Mutex::new(VecDeque::new());
 /// Keeps the namespaces of an ended test, and releases the oldest ones beyond the bound.
 pub(crate) fn hold(net: &Net) {
     for namespaces in net.all_namespaces() {
-        registry::remove(namespaces, net.test);
+        registry::remove(&namespaces, net.test);
     }
     let most = MOST_HELD.min(gate::descriptors_for_held() / 3).min(gate::namespaces_for_held());
     let released: Vec<Held> = {
         let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
-        held.extend(net.all_namespaces().map(|namespaces| Held::Node(Arc::clone(namespaces))));
+        held.extend(net.all_namespaces().into_iter().map(Held::Node));
         held.extend(net.switch.iter().map(|switch| Held::Switch(Arc::clone(switch))));
         let excess = held.len().saturating_sub(most);
         held.drain(..excess).collect()

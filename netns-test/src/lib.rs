@@ -104,6 +104,8 @@ mod held;
 mod inject;
 mod janitor;
 mod job;
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes;
 mod layers;
 mod limits;
 mod mounts;
@@ -151,6 +153,9 @@ pub use crate::topology::{LinkBuilder, Topology};
 pub mod guide {
     #[doc = include_str!("../docs/faults.md")]
     pub mod faults {}
+    #[cfg(feature = "kubernetes")]
+    #[doc = include_str!("../docs/kubernetes.md")]
+    pub mod kubernetes {}
 
     #[doc = include_str!("../docs/programs.md")]
     pub mod programs {}

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::__private::Runtime;
@@ -24,11 +24,12 @@ pub(crate) struct Net {
     /// The test's path, `module::name`.
     pub(crate) test: &'static str,
     pub(crate) flavor: Runtime,
+    /// What the network was at its start.
     pub(crate) plan: Plan,
     pub(crate) body: Arc<Namespaces>,
     /// Where the switch is, in a network that has one.
     pub(crate) switch: Option<Arc<OwnedFd>>,
-    pub(crate) nodes: Vec<Arc<NodeState>>,
+    pub(crate) members: RwLock<Members>,
     pub(crate) clock: Clock,
     pub(crate) witness: Witness,
     /// The files that it leaves when it fails.
@@ -36,6 +37,9 @@ pub(crate) struct Net {
     pub(crate) faults: Faults,
     /// What has been collected for its report.
     pub(crate) report: report::Notes,
+    /// What a cluster has at the moment.
+    #[cfg(feature = "kubernetes")]
+    pub(crate) kubernetes: crate::kubernetes::State,
     /// The PID namespace of its programs, once there is one.
     pub(crate) processes: Mutex<Option<Arc<PidNamespace>>>,
     /// What the process's children had used when the network was made.
@@ -43,6 +47,15 @@ pub(crate) struct Net {
     pub(crate) ended: AtomicBool,
     /// What this crate did not manage for the test, the first time: a panic over that is not the test's own.
     pub(crate) own_failure: OnceLock<String>,
+}
+
+/// The nodes of a network, which may come and go while its test runs.
+#[derive(Default)]
+pub(crate) struct Members {
+    /// Those that are there, in the order in which they came.
+    pub(crate) nodes: Vec<Arc<NodeState>>,
+    /// Those that have left. Threads of theirs may be left behind.
+    pub(crate) gone: Vec<Arc<NodeState>>,
 }
 
 /// When the body started, and how long it may take.
@@ -69,6 +82,22 @@ impl Net {
         self.ended.load(Ordering::Acquire)
     }
 
+    /// Makes what a network has beside its nodes when the body starts.
+    pub(crate) fn begin(self: &Arc<Self>) -> Result<(), Error> {
+        #[cfg(feature = "kubernetes")]
+        crate::kubernetes::begin(self)?;
+        Ok(())
+    }
+
+    /// Whether it is a cluster's.
+    pub(crate) fn is_cluster(&self) -> bool {
+        #[cfg(feature = "kubernetes")]
+        let is_cluster = self.plan.cluster.is_some();
+        #[cfg(not(feature = "kubernetes"))]
+        let is_cluster = false;
+        is_cluster
+    }
+
     /// The test's name without its modules, for the names of threads.
     pub(crate) fn short_name(&self) -> &'static str {
         self.test.rsplit("::").next().unwrap_or(self.test)
@@ -80,25 +109,74 @@ impl Net {
     }
 
     /// The other end of a link between two nodes; `None` for an interface on a switch.
-    pub(crate) fn other_end(&self, node: usize, index: u32) -> Option<Interface> {
-        let is_this = |end: &End| end.node == node && self.interface(*end).index == index;
-        let other = self.plan.wiring.pairs.iter().find_map(|[left, right]| {
-            match (is_this(left), is_this(right)) {
-                (true, _) => Some(*right),
-                (_, true) => Some(*left),
+    pub(crate) fn other_end(&self, node: &Node, index: u32) -> Option<Interface> {
+        let nodes = self.nodes();
+        let plan = self.plan_of(&nodes);
+        let interface = |end: &End| -> &InterfacePlan { &plan.nodes[end.node].interfaces[end.interface] };
+        let is_this = |end: &End| node.is_of(&nodes[end.node]) && interface(end).index == index;
+        let other =
+            plan.wiring.pairs.iter().find_map(|[left, right]| match (is_this(left), is_this(right)) {
+                (true, _) => Some(right),
+                (_, true) => Some(left),
                 _ => None,
-            }
-        })?;
-        Some(Interface::planned(Node::new(Arc::clone(&self.nodes[other.node])), self.interface(other)))
+            })?;
+        Some(Interface::planned(Node::new(Arc::clone(&nodes[other.node])), interface(other)))
     }
 
-    fn interface(&self, end: End) -> &InterfacePlan {
-        &self.plan.nodes[end.node].interfaces[end.interface]
+    /// The nodes that are there, in the order in which they came.
+    pub(crate) fn nodes(&self) -> Vec<Arc<NodeState>> {
+        self.members.read().unwrap_or_else(PoisonError::into_inner).nodes.clone()
     }
 
-    /// The body's namespaces and every node's.
-    pub(crate) fn all_namespaces(&self) -> impl Iterator<Item = &Arc<Namespaces>> {
-        self.nodes.iter().map(|node| &node.namespaces).chain([&self.body])
+    /// The node of this name: its host name, in either spelling, or an alias.
+    pub(crate) fn find(&self, name: &str) -> Option<Arc<NodeState>> {
+        let members = self.members.read().unwrap_or_else(PoisonError::into_inner);
+        members.nodes.iter().find(|node| node.plan.is_called(name)).cloned()
+    }
+
+    /// The body's namespaces and every node's, also of those that have left.
+    pub(crate) fn all_namespaces(&self) -> Vec<Arc<Namespaces>> {
+        let members = self.members.read().unwrap_or_else(PoisonError::into_inner);
+        let nodes = members.nodes.iter().chain(&members.gone);
+        nodes.map(|node| &node.namespaces).chain([&self.body]).cloned().collect()
+    }
+
+    #[cfg(feature = "kubernetes")]
+    /// Adds nodes, unless the test has ended: its tear-down would not see them.
+    pub(crate) fn add(&self, nodes: &[Arc<NodeState>]) -> Result<(), Error> {
+        let mut members = self.members.write().unwrap_or_else(PoisonError::into_inner);
+        if self.has_ended() {
+            return Err(Error::because("add a node", format!("the test `{}` has ended", self.test)));
+        }
+        members.nodes.extend_from_slice(nodes);
+        Ok(())
+    }
+
+    #[cfg(feature = "kubernetes")]
+    /// Takes a node out; `false` where it has left already.
+    pub(crate) fn take_out(&self, node: &Arc<NodeState>) -> bool {
+        let mut members = self.members.write().unwrap_or_else(PoisonError::into_inner);
+        let position = members.nodes.iter().position(|other| Arc::ptr_eq(other, node));
+        let Some(position) = position else { return false };
+        let node = members.nodes.remove(position);
+        members.gone.push(node);
+        true
+    }
+
+    /// The plan of a network of these nodes: what was declared, and what has joined since.
+    pub(crate) fn plan_of(&self, nodes: &[Arc<NodeState>]) -> Plan {
+        let mut plan = self.plan.clone();
+        plan.nodes = nodes.iter().map(|node| node.plan.clone()).collect();
+        for (index, node) in nodes.iter().enumerate() {
+            let Some(joined) = &node.joined else { continue };
+            let Some(to) = nodes.iter().position(|other| other.name() == joined.name) else { continue };
+            let host = &mut plan.nodes[to];
+            let end = End { node: to, interface: host.interfaces.len() };
+            host.interfaces.extend(joined.interfaces.iter().cloned());
+            host.routes.extend(joined.routes.iter().cloned());
+            plan.wiring.pairs.push([end, End { node: index, interface: 0 }]);
+        }
+        plan
     }
 }
 
@@ -131,9 +209,9 @@ impl Network {
         })
     }
 
-    /// The nodes, in the order of their declaration.
+    /// The nodes, in the order of their declaration, and behind them those that have joined since.
     pub fn nodes(&self) -> Vec<Node> {
-        self.0.nodes.iter().map(|state| Node::new(Arc::clone(state))).collect()
+        self.0.nodes().into_iter().map(Node::new).collect()
     }
 
     /// The node of this host name; `web_server` finds `web-server`, too.
@@ -142,9 +220,10 @@ impl Network {
     /// There is no such node; the error lists those there are.
     pub fn node(&self, name: &str) -> Result<Node, Error> {
         let spelled = name.replace('_', "-");
-        let found = self.0.nodes.iter().find(|state| state.name() == name || state.name() == spelled);
+        let nodes = self.0.nodes();
+        let found = nodes.iter().find(|state| state.name() == name || state.name() == spelled);
         found.map(|state| Node::new(Arc::clone(state))).ok_or_else(|| {
-            let names: Vec<&str> = self.0.nodes.iter().map(|state| state.name()).collect();
+            let names: Vec<&str> = nodes.iter().map(|state| state.name()).collect();
             let known = match (netns_test_model::closest(name, names.iter().copied()), names.is_empty()) {
                 (Some(close), _) => format!("did you mean `{close}`?"),
                 (None, true) => "the network has no nodes".to_owned(),

@@ -461,7 +461,7 @@ fn note(location: String, message: String) -> Option<Noted> {
         };
         records.push(Record {
             thread: thread::current().name().unwrap_or("<unnamed>").to_owned(),
-            node: place.node.map(|index| net.plan.nodes[index].name.clone()),
+            node: place.node.map(|name| name.to_string()),
             location,
             message,
             // Watched code says so when it comes through; elsewhere it counts until it is known to be caught.

@@ -6,12 +6,21 @@
 //! prefixes of their own, are routed. In a graph, the addresses are those of the links' ends.
 
 mod graph;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+#[cfg(feature = "kubernetes")]
+use std::sync::Arc;
 
+#[cfg(feature = "kubernetes")]
+pub(crate) use netns_test_model::kubernetes::Layout;
 use netns_test_model::{Family, Shape, Topology};
+
+#[cfg(feature = "kubernetes")]
+pub(crate) use self::kubernetes::pod;
 
 /// The index of the first interface that is not the loopback. Lower ones may be taken by the tunnel devices that some
 /// kernels put into every new namespace.
@@ -26,18 +35,15 @@ pub(crate) struct Plan {
     pub(crate) hosts: String,
     /// The text of /etc/resolv.conf, where a node is the name server of all.
     pub(crate) resolver: Option<String>,
+    /// Where pods and services have their addresses, in a cluster.
+    #[cfg(feature = "kubernetes")]
+    pub(crate) cluster: Option<Arc<Layout>>,
 }
 
 impl Plan {
-    /// The node of this name: its host name, in either spelling, or an alias.
-    pub(crate) fn node(&self, name: &str) -> Option<&NodePlan> {
-        let spelled = name.replace('_', "-");
-        let is_called = |node: &&NodePlan| {
-            node.name == name
-                || node.name == spelled
-                || node.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(name))
-        };
-        self.nodes.iter().find(is_called)
+    #[cfg(test)]
+    fn node(&self, name: &str) -> Option<&NodePlan> {
+        self.nodes.iter().find(|node| node.is_called(name))
     }
 }
 
@@ -102,6 +108,17 @@ pub(crate) struct InterfacePlan {
     pub(crate) addresses: Vec<(IpAddr, u8)>,
     /// Whether its prefixes are routed to it.
     pub(crate) has_routes: bool,
+    /// Neighbours whose MAC addresses are known, so that nobody is asked for them.
+    pub(crate) neighbours: Vec<(IpAddr, [u8; 6])>,
+}
+
+/// A node that joins a network that is there, by a veth from its only interface to one of its nodes.
+#[cfg(feature = "kubernetes")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Joining {
+    pub(crate) node: NodePlan,
+    /// The node that it is joined to, and what that one gets: an interface, and routes.
+    pub(crate) to: NodePlan,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,6 +131,13 @@ pub(crate) struct RoutePlan {
 }
 
 impl NodePlan {
+    /// Whether this is its host name, in either spelling, or an alias.
+    pub(crate) fn is_called(&self, name: &str) -> bool {
+        self.name == name
+            || self.name == name.replace('_', "-")
+            || self.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(name))
+    }
+
     /// The node's own addresses, the one that its name resolves to first at the front.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         let first = self.ip6.map(IpAddr::V6).into_iter().chain(self.ip4.map(IpAddr::V4));
@@ -148,6 +172,7 @@ impl NodePlan {
             mtu: None,
             addresses,
             has_routes: true,
+            neighbours: Vec::new(),
         });
         position
     }
@@ -179,9 +204,17 @@ pub(crate) fn plan(topology: &Topology) -> Plan {
         .enumerate()
         .map(|(index, name)| NodePlan::new(index + 1, name, family))
         .collect();
-    let wiring = match &topology.graph {
-        Some(graph) => graph::wire(graph, family, &mut nodes),
-        None => shaped(topology, &mut nodes),
+    #[cfg(feature = "kubernetes")]
+    let mut cluster = None;
+    let wiring = match (&topology.graph, &topology.kubernetes) {
+        #[cfg(feature = "kubernetes")]
+        (_, Some(kubernetes)) => {
+            let (wiring, layout) = kubernetes::wire(kubernetes, family, &mut nodes);
+            cluster = Some(Arc::new(layout));
+            wiring
+        }
+        (Some(graph), _) => graph::wire(graph, family, &mut nodes),
+        (None, _) => shaped(topology, &mut nodes),
     };
     for node in &mut nodes {
         let own = topology.aliases.iter().filter(|alias| alias.node == node.name);
@@ -190,7 +223,15 @@ pub(crate) fn plan(topology: &Topology) -> Plan {
     let hosts = hosts(&nodes, family);
     let server = topology.dns.as_ref().and_then(|dns| nodes.iter().find(|node| node.name == *dns));
     let resolver = server.and_then(|server| server.addresses().next()).map(|ip| resolver(&[ip]));
-    Plan { family, nodes, wiring, hosts, resolver }
+    Plan {
+        family,
+        nodes,
+        wiring,
+        hosts,
+        resolver,
+        #[cfg(feature = "kubernetes")]
+        cluster,
+    }
 }
 
 fn shaped(topology: &Topology, nodes: &mut [NodePlan]) -> Wiring {

@@ -3,9 +3,12 @@
 //! It runs on the thread that will run the body. What was made before a failure is gone when that thread ends: every
 //! namespace is held by file descriptors alone.
 
+#[cfg(feature = "kubernetes")]
+mod join;
+
 use std::os::fd::OwnedFd;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, RwLock, Weak};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
@@ -23,13 +26,16 @@ use crate::mounts::{self, Base};
 use crate::namespace::Namespaces;
 use crate::netlink::state::{Address, Link, Route, RouteKind};
 use crate::netlink::{Batch, LinkEnd, NetlinkError, Request, RouteSocket};
-use crate::network::{Clock, Net};
+use crate::network::{Clock, Members, Net};
 use crate::node::NodeState;
 use crate::panics::Witness;
 use crate::plan::{End, NodePlan, Plan};
 use crate::registry::{self, Place};
 use crate::teardown::Reaped;
 use crate::{gate, report, sysctl, worker};
+
+#[cfg(feature = "kubernetes")]
+pub(crate) use self::join::{join, leave};
 
 /// The loopback interface has this index in every namespace (`LOOPBACK_IFINDEX` in the kernel).
 const LOOPBACK: u32 = 1;
@@ -312,6 +318,12 @@ fn configuration<'a>(node: &'a NodePlan, second_ends: &[u32]) -> Batch<'a> {
         let describe = move || format!("add address {ip}/{prefix_len} to `{}/{name}`", node.name);
         batch.push(Request::add_address(&address), describe);
     }
+    for interface in &node.interfaces {
+        for &(ip, mac) in &interface.neighbours {
+            let describe = move || format!("add neighbour {ip} to `{}/{}`", node.name, interface.name);
+            batch.push(Request::add_neighbour(interface.index, ip, mac), describe);
+        }
+    }
     for planned in &node.routes {
         let mut route = match planned.via {
             Some(via) => {
@@ -346,49 +358,73 @@ fn await_readiness(
     switch: Option<&Switches>,
     nodes: &[(Namespaces, RouteSocket)],
 ) -> Result<(), Error> {
-    let started = Instant::now();
-    // Asking takes the lock that the answer waits for, so it is asked less and less often.
-    let mut asked_again = Duration::from_micros(20);
-    let mut pause = |name: &str| match started.elapsed() < PATIENCE {
-        true => {
-            thread::sleep(asked_again);
-            asked_again = (asked_again * 3 / 2).min(Duration::from_millis(2));
-            Ok(())
-        }
-        false => Err(Error::because(
-            format!("bring up the interfaces of `{name}`"),
-            format!("they carried nothing after {} s", PATIENCE.as_secs()),
-        )),
-    };
-    let asking = |name: &str| format!("ask for the state of `{name}`");
+    let mut patience = Patience::start();
     if let Some(switch) = switch {
         let idle = |links: Vec<Link>| {
             links.iter().any(|link| link.index > LOOPBACK && link.up && !link.is_running())
         };
         while idle(switch.socket.links().doing(|| asking("switch"))?) {
-            pause("switch")?;
+            patience.pause("switch")?;
         }
     }
-    for (node, (_, socket)) in plan.nodes.iter().zip(nodes) {
-        for interface in &node.interfaces {
-            let link = || socket.link(interface.index).doing(|| asking(&node.name));
-            while !link()?.is_some_and(|link| link.is_running()) {
-                pause(&node.name)?;
-            }
-        }
-        for (_, _, ip, _) in addresses(node) {
-            // Before the address is ready there may be no route to it at all.
-            while !socket.route_to(ip).is_ok_and(|route| route.kind == RouteKind::Local) {
-                pause(&node.name)?;
-            }
-        }
-        // Link-local addresses come by themselves, tentative until a worker of the kernel has looked at them.
-        let settling = |addresses: Vec<Address>| addresses.iter().any(|address| address.tentative);
-        while plan.family.has_v6() && settling(socket.addresses().doing(|| asking(&node.name))?) {
-            pause(&node.name)?;
+    plan.nodes.iter().zip(nodes).try_for_each(|(node, (_, socket))| {
+        await_interfaces(node, socket, &mut patience)?;
+        await_addresses(node, socket, &mut patience)
+    })
+}
+
+fn await_interfaces(node: &NodePlan, socket: &RouteSocket, patience: &mut Patience) -> Result<(), Error> {
+    for interface in &node.interfaces {
+        let link = || socket.link(interface.index).doing(|| asking(&node.name));
+        while !link()?.is_some_and(|link| link.is_running()) {
+            patience.pause(&node.name)?;
         }
     }
     Ok(())
+}
+
+fn await_addresses(node: &NodePlan, socket: &RouteSocket, patience: &mut Patience) -> Result<(), Error> {
+    for (_, _, ip, _) in addresses(node) {
+        // Before the address is ready there may be no route to it at all.
+        while !socket.route_to(ip).is_ok_and(|route| route.kind == RouteKind::Local) {
+            patience.pause(&node.name)?;
+        }
+    }
+    // Link-local addresses come by themselves, tentative until a worker of the kernel has looked at them.
+    let settling = |addresses: Vec<Address>| addresses.iter().any(|address| address.tentative);
+    while node.family.has_v6() && settling(socket.addresses().doing(|| asking(&node.name))?) {
+        patience.pause(&node.name)?;
+    }
+    Ok(())
+}
+
+fn asking(name: &str) -> String {
+    format!("ask for the state of `{name}`")
+}
+
+/// How long is waited, and how often is asked: that takes the lock that the answer waits for, so it is asked less and less
+/// often.
+struct Patience {
+    started: Instant,
+    next: Duration,
+}
+
+impl Patience {
+    fn start() -> Self {
+        Self { started: Instant::now(), next: Duration::from_micros(20) }
+    }
+
+    fn pause(&mut self, name: &str) -> Result<(), Error> {
+        if self.started.elapsed() > PATIENCE {
+            return Err(Error::because(
+                format!("bring up the interfaces of `{name}`"),
+                format!("they carried nothing after {} s", PATIENCE.as_secs()),
+            ));
+        }
+        thread::sleep(self.next);
+        self.next = (self.next * 3 / 2).min(Duration::from_millis(2));
+        Ok(())
+    }
 }
 
 fn assemble(
@@ -405,29 +441,38 @@ fn assemble(
         flavor,
         body: Arc::new(body),
         switch: switch.map(|switch| Arc::new(switch.net)),
-        nodes: nodes
-            .into_iter()
-            .enumerate()
-            .map(|(index, (namespaces, socket))| {
-                let plan = plan.nodes[index].clone();
-                Arc::new(NodeState::new(Weak::clone(net), test, index, plan, Arc::new(namespaces), socket))
-            })
-            .collect(),
+        members: RwLock::new(Members {
+            nodes: nodes
+                .into_iter()
+                .zip(&plan.nodes)
+                .map(|((namespaces, socket), plan)| {
+                    let namespaces = Arc::new(namespaces);
+                    Arc::new(NodeState::new(Weak::clone(net), test, plan.clone(), None, namespaces, socket))
+                })
+                .collect(),
+            gone: Vec::new(),
+        }),
         plan,
         clock: Clock { limit, started: OnceLock::new() },
         witness: Witness::default(),
         artifacts: Artifacts::default(),
         faults: Faults::default(),
         report: report::Notes::default(),
+        #[cfg(feature = "kubernetes")]
+        kubernetes: crate::kubernetes::State::default(),
         processes: Mutex::new(None),
         reaped: Reaped::by_now(),
         ended: AtomicBool::new(false),
         own_failure: OnceLock::new(),
     });
-    let places =
-        net.nodes.iter().map(|node| (Some(node.index()), &node.namespaces)).chain([(None, &net.body)]);
-    for (node, namespaces) in places {
-        registry::add(Place { net: Arc::downgrade(&net), node, namespaces: Arc::clone(namespaces) })?;
-    }
+    register(&net, &net.nodes())?;
+    registry::add(Place { net: Arc::downgrade(&net), node: None, namespaces: Arc::clone(&net.body) })?;
     Ok(net)
+}
+
+fn register(net: &Arc<Net>, nodes: &[Arc<NodeState>]) -> Result<(), Error> {
+    nodes.iter().try_for_each(|node| {
+        let (net, namespaces) = (Arc::downgrade(net), Arc::clone(&node.namespaces));
+        registry::add(Place { net, node: Some(node.name().into()), namespaces })
+    })
 }

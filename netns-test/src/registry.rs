@@ -15,8 +15,8 @@ use crate::network::Net;
 #[derive(Clone)]
 pub(crate) struct Place {
     pub(crate) net: Weak<Net>,
-    /// The node's index; `None` is the body's own namespace.
-    pub(crate) node: Option<usize>,
+    /// The node's name; `None` is the body's own namespace.
+    pub(crate) node: Option<Arc<str>>,
     pub(crate) namespaces: Arc<Namespaces>,
 }
 

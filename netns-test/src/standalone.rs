@@ -102,13 +102,17 @@ impl Topology {
         topology::check(&model)?;
         report::Wanted::read().map_err(|text| Error::because("read the environment", text))?;
         let _share =
-            gate::enter(model.nodes.len()).map_err(|cause| Error::because("make the network", cause))?;
+            gate::enter(gate::nodes(&model)).map_err(|cause| Error::because("make the network", cause))?;
         panics::ensure_hook();
         let plan = plan::plan(&model);
         let life = || {
             prepare_thread()?;
             let net = provision::provision(NAME, plan, Runtime::CurrentThread, None)?;
             net.report.begin(false);
+            if let Err(error) = net.begin() {
+                tear_down(&net)?;
+                return Err(error);
+            }
             net.clock.started.get_or_init(Instant::now);
             let network = Network(Arc::clone(&net));
             // Watched once more: what a body leaves in its runtime may panic while it is dropped.

@@ -47,9 +47,10 @@ impl std::fmt::Display for Leftover {
 /// Returns the threads that cannot be ended: they go with the process.
 pub(crate) fn tear_down(net: &Arc<Net>) -> Result<Vec<Leftover>, Error> {
     net.ended.store(true, Ordering::Release);
-    let workers: Vec<_> = net.nodes.iter().flat_map(|node| node.all_workers()).collect();
+    let nodes = net.nodes();
+    let workers: Vec<_> = nodes.iter().flat_map(|node| node.all_workers()).collect();
     workers.iter().for_each(|worker| worker.stop());
-    net.nodes.iter().for_each(|node| node.programs.stop());
+    nodes.iter().for_each(|node| node.programs.stop());
     let processes = net.processes.lock().unwrap_or_else(PoisonError::into_inner).take();
     // What cannot be ended is told in the end: the rest is torn down all the same.
     let ended_processes = processes.map_or(Ok(()), |processes| processes.end());
@@ -61,7 +62,7 @@ pub(crate) fn tear_down(net: &Arc<Net>) -> Result<Vec<Leftover>, Error> {
     let _told = AllowPanics::new(Arc::clone(net));
     for namespaces in net.all_namespaces() {
         let _inside =
-            enter(namespaces, Depth::Network).doing(|| "enter a namespace of a test that has ended")?;
+            enter(&namespaces, Depth::Network).doing(|| "enter a namespace of a test that has ended")?;
         if has_sockets().doing(|| "count the sockets of a test that has ended")? {
             let diag = DiagSocket::open().doing(|| "open a socket of sock_diag")?;
             diag.destroy_all().doing(|| "destroy the sockets of a test that has ended")?;
@@ -72,7 +73,7 @@ pub(crate) fn tear_down(net: &Arc<Net>) -> Result<Vec<Leftover>, Error> {
         // The last word: what is about to end is not left behind.
         leftovers = come_to_rest(net, 12, ended)?;
     }
-    for node in &net.nodes {
+    for node in &nodes {
         if let Some(socket) = node.take_route_socket() {
             forget_neighbours(&socket)?;
         }
@@ -105,6 +106,7 @@ pub(crate) fn has_sockets() -> io::Result<bool> {
 /// Such a thread is one of this process, so its sockets are among the process's descriptors.
 fn shut_down_sockets(net: &Net) -> Result<(), Error> {
     let mut has_packet_sockets = Vec::new();
+    let all = net.all_namespaces();
     for descriptor in processes::numbers("/proc/self/fd").doing(|| "list the descriptors of the process")? {
         // Closing the copy of a file would release the process's locks on it (fcntl_locking(2)), so nothing else is copied.
         let link = fs::read_link(format!("/proc/self/fd/{descriptor}")).unwrap_or_default();
@@ -119,7 +121,7 @@ fn shut_down_sockets(net: &Net) -> Result<(), Error> {
         // Of a namespace where this thread has no privileges, so none of the test's.
         let Ok(namespace) = sys::sockets::namespace_of(socket.as_fd()) else { continue };
         let inode = fstat(&namespace).doing(|| "read the namespace of a socket")?.st_ino;
-        let Some(own) = net.all_namespaces().find(|own| own.inode() == inode) else { continue };
+        let Some(own) = all.iter().find(|own| own.inode() == inode) else { continue };
         match sys::sockets::domain(socket.as_fd()).doing(|| "read the kind of a socket")? {
             nix::libc::AF_PACKET => has_packet_sockets.push((own, socket)),
             nix::libc::AF_UNIX if !has_name(&socket) => {}
@@ -180,13 +182,14 @@ fn kill_processes(net: &Net) -> Result<(), Error> {
     if !sys::process::has_children() && Reaped::by_now() == net.reaped {
         return Ok(());
     }
-    let is_ours = |inode: u64| net.all_namespaces().any(|own| own.inodes().contains(&inode));
+    let all = net.all_namespaces();
+    let is_ours = |inode: u64| all.iter().any(|own| own.inodes().contains(&inode));
     processes::end_all(is_ours, Ticks::LAST)
 }
 
-/// Whether a link of /proc names a network namespace of the test. A thread that has ended or cannot be read is not in.
-fn is_inside(net: &Net, link: &str) -> bool {
-    processes::inode(link).is_some_and(|found| net.all_namespaces().any(|own| own.inode() == found))
+/// Whether a link of /proc names one of these network namespaces. A thread that has ended or cannot be read is not in.
+fn is_inside(all: &[Arc<Namespaces>], link: &str) -> bool {
+    processes::inode(link).is_some_and(|found| all.iter().any(|own| own.inode() == found))
 }
 
 /// Waits until the test's other threads have ended or block, and panics have been looked at.
@@ -240,8 +243,9 @@ fn make_idle(tid: i32) -> Result<(), Error> {
 
 /// The threads of this process that are in the test's namespaces, but for one.
 fn threads_inside(net: &Net, own: i32) -> io::Result<Vec<(i32, Leftover)>> {
+    let all = net.all_namespaces();
     let inside = processes::numbers("/proc/self/task")?
-        .filter(|&tid| tid != own && is_inside(net, &format!("/proc/self/task/{tid}/ns/net")));
+        .filter(|&tid| tid != own && is_inside(&all, &format!("/proc/self/task/{tid}/ns/net")));
     Ok(inside
         .filter_map(|tid| {
             // proc_pid_stat(5): "tid (name) state …"; the name may hold parentheses. A thread that ended has no file.

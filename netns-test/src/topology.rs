@@ -3,6 +3,9 @@
 use std::fmt;
 
 use netns_test_model::graph::{Addresses, End, Graph, Kind, Link, Member, OwnAddress, Routes};
+use netns_test_model::kubernetes::Kubernetes;
+#[cfg(feature = "kubernetes")]
+use netns_test_model::kubernetes::PodOn;
 use netns_test_model::{self as model, Alias, Family, Shape, host_name};
 
 use crate::error::Error;
@@ -47,6 +50,8 @@ pub struct Topology {
     graph: Graph,
     /// Nodes in a shape, in place of a graph.
     shape: Option<(Vec<String>, Shape)>,
+    /// A cluster, in place of both.
+    kubernetes: Option<Kubernetes>,
     family: Family,
     aliases: Vec<Alias>,
     dns: Option<String>,
@@ -61,7 +66,14 @@ impl Default for Topology {
 impl Topology {
     /// A network without nodes, with IPv4 and IPv6.
     pub fn new() -> Self {
-        Self { graph: Graph::default(), shape: None, family: Family::Dual, aliases: Vec::new(), dns: None }
+        Self {
+            graph: Graph::default(),
+            shape: None,
+            kubernetes: None,
+            family: Family::Dual,
+            aliases: Vec::new(),
+            dns: None,
+        }
     }
 
     /// Nodes without a graph.
@@ -177,10 +189,26 @@ impl Topology {
         check(&self.model())
     }
 
+    /// The network of a cluster, which the attribute declares.
+    #[cfg(feature = "kubernetes")]
+    pub(crate) fn of_kubernetes(declared: &crate::__private::Kubernetes) -> Self {
+        let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect();
+        let pods = declared.pods.iter().map(|&(name, node)| PodOn { name: name.to_owned(), node });
+        let kubernetes = Kubernetes {
+            nodes: declared.nodes,
+            pods_per_node: declared.pods_per_node,
+            pods: pods.collect(),
+            pod_cidrs: texts(declared.pod_cidrs),
+            service_cidrs: texts(declared.service_cidrs),
+        };
+        Self { kubernetes: Some(kubernetes), family: declared.family, ..Self::new() }
+    }
+
     pub(crate) fn model(&self) -> model::Topology {
-        let model = match &self.shape {
-            Some((nodes, shape)) => model::Topology::new(nodes.clone(), *shape, self.family),
-            None => model::Topology::of_graph(self.graph.clone(), self.family),
+        let model = match (&self.kubernetes, &self.shape) {
+            (Some(kubernetes), _) => model::Topology::of_kubernetes(kubernetes.clone(), self.family),
+            (None, Some((nodes, shape))) => model::Topology::new(nodes.clone(), *shape, self.family),
+            (None, None) => model::Topology::of_graph(self.graph.clone(), self.family),
         };
         model.with_aliases(self.aliases.clone()).with_dns(self.dns.clone())
     }

@@ -15,15 +15,17 @@ impl Topology {
     /// Every [`Problem`] that there is: a name that is no host name, two nodes of one name, too few or too many nodes
     /// for the shape; an alias that is no domain name or a name already; a node that is not there.
     pub fn check(&self) -> Result<(), Vec<Problem>> {
-        let mut problems = match &self.graph {
-            Some(graph) => {
-                let found = graph.resolve(self.family).err().unwrap_or_default();
-                found
-                    .into_iter()
-                    .map(|found| Problem { about: About::Network, message: found.message })
-                    .collect()
+        let of_network = |message| Problem { about: About::Network, message };
+        let mut problems = match (&self.graph, &self.kubernetes) {
+            (_, Some(kubernetes)) => {
+                let found = kubernetes.resolve(self.family).err().unwrap_or_default();
+                found.into_iter().map(|found| of_network(found.message)).collect()
             }
-            None => self.check_shape(),
+            (Some(graph), None) => {
+                let found = graph.resolve(self.family).err().unwrap_or_default();
+                found.into_iter().map(|found| of_network(found.message)).collect()
+            }
+            (None, None) => self.check_shape(),
         };
         self.check_aliases(&mut problems);
         if let Some(node) = &self.dns

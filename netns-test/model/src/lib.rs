@@ -10,11 +10,13 @@ use std::fmt;
 mod check;
 mod duration;
 pub mod graph;
+pub mod kubernetes;
 mod name;
 mod prefix;
 mod suggest;
 
 use crate::graph::Graph;
+use crate::kubernetes::Kubernetes;
 
 pub use check::check_count;
 pub use duration::parse_duration;
@@ -128,6 +130,8 @@ pub struct Topology {
     pub family: Family,
     /// The graph that they are in, instead of a shape.
     pub graph: Option<Graph>,
+    /// The cluster that they are, instead of a shape.
+    pub kubernetes: Option<Kubernetes>,
     /// More names of the nodes.
     pub aliases: Vec<Alias>,
     /// The host name of the node that all nodes ask for names, over DNS.
@@ -137,7 +141,7 @@ pub struct Topology {
 impl Topology {
     /// A network of these nodes, not yet checked.
     pub fn new(nodes: Vec<String>, shape: Shape, family: Family) -> Self {
-        Self { nodes, shape, family, graph: None, aliases: Vec::new(), dns: None }
+        Self { nodes, shape, family, graph: None, kubernetes: None, aliases: Vec::new(), dns: None }
     }
 
     /// The network of a graph, not yet checked.
@@ -145,6 +149,12 @@ impl Topology {
         let hosts = graph.members.iter().filter(|member| member.kind != graph::Kind::Switch);
         let nodes = hosts.map(|host| host.name.clone()).collect();
         Self { graph: Some(graph), ..Self::new(nodes, Shape::Star, family) }
+    }
+
+    /// The network of a cluster, not yet checked.
+    pub fn of_kubernetes(kubernetes: Kubernetes, family: Family) -> Self {
+        let hosts = kubernetes.hosts();
+        Self { kubernetes: Some(kubernetes), ..Self::new(hosts, Shape::Star, family) }
     }
 
     /// The same with more names for its nodes.

@@ -87,6 +87,17 @@ impl Prefix {
         Some(with_bits(self.first, bits(self.first) + offset))
     }
 
+    /// Part `number`, counted from 0, of those of this length; `None` where there is none.
+    pub fn part(self, len: u8, number: u128) -> Option<Self> {
+        let width = width(self.first);
+        let fits =
+            len >= self.len && len <= width && number.checked_shr((len - self.len).into()).unwrap_or(0) == 0;
+        fits.then(|| {
+            let offset = number.checked_shl((width - len).into()).unwrap_or(0);
+            Self { first: with_bits(self.first, bits(self.first) + offset), len }
+        })
+    }
+
     /// Why a host cannot have this address of the prefix.
     pub(crate) fn reserves(self, ip: IpAddr) -> Option<&'static str> {
         let offset = bits(ip) - bits(self.first);

@@ -103,8 +103,7 @@ impl Network {
                 ));
             }
         }
-        if let Some(twice) = group.iter().find(|node| other.iter().any(|other| other.index() == node.index()))
-        {
+        if let Some(twice) = group.iter().find(|node| other.iter().any(|other| other.is(node))) {
             return Err(Error::because(operation(), format!("`{}` is in both groups", twice.name())));
         }
         let Some(any) = group.iter().chain(other).next() else {
@@ -200,7 +199,7 @@ impl Interface {
         let net = self.node().net().doing(|| format!("cut `{self}`"))?;
         let mut hooks = vec![whole(self.clone(), sent, received)];
         let mut what = format!("`{self}`");
-        if let Some(other) = net.other_end(self.node().index(), self.index()) {
+        if let Some(other) = net.other_end(self.node(), self.index()) {
             what += &format!(" – `{other}`");
             hooks.push(whole(other, received, sent));
         }
@@ -241,8 +240,8 @@ fn whole(interface: Interface, sent: bool, received: bool) -> Hook {
 /// What cuts a node off from everybody.
 pub(super) fn everything(node: &Node) -> Result<Vec<Hook>, Error> {
     let net = node.net().doing(|| format!("cut `{}` off", node.name()))?;
-    let hooks = node.planned_interfaces().flat_map(|interface| {
-        let other = net.other_end(node.index(), interface.index());
+    let hooks = node.planned_interfaces().into_iter().flat_map(|interface| {
+        let other = net.other_end(node, interface.index());
         [Some(interface), other].into_iter().flatten().map(|end| whole(end, true, true))
     });
     Ok(hooks.collect())
@@ -252,7 +251,7 @@ fn nodes(group: impl IntoIterator<Item = impl AsRef<Node>>) -> Vec<Node> {
     let mut nodes: Vec<Node> = Vec::new();
     for node in group {
         let node = node.as_ref();
-        if !nodes.iter().any(|other| other.index() == node.index()) {
+        if !nodes.iter().any(|other| other.is(node)) {
             nodes.push(node.clone());
         }
     }
@@ -297,11 +296,11 @@ impl Group {
             .map(Frames::FromMac)
             .chain(other.ips.iter().copied().map(Frames::FromIp));
         let (to, from): (Vec<Frames>, Vec<Frames>) = (to.collect(), from.collect());
-        let is_other = |node: &Node| other.nodes.iter().any(|other| other.index() == node.index());
+        let is_other = |node: &Node| other.nodes.iter().any(|other| other.is(node));
         let interfaces = self
             .nodes
             .iter()
-            .flat_map(|node| node.planned_interfaces().map(move |interface| (node.index(), interface)));
+            .flat_map(|node| node.planned_interfaces().into_iter().map(move |interface| (node, interface)));
         let hooks = interfaces.map(|(node, interface)| {
             let peer = net.other_end(node, interface.index());
             // On a link of two, broadcasts are for the other one, too.

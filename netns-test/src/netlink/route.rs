@@ -290,6 +290,12 @@ impl<'a> Request<'a> {
         Self::new(RouteNetlinkMessage::SetLink(message), 0)
     }
 
+    /// Deletes an interface. A veth takes its other end along.
+    #[cfg(feature = "kubernetes")]
+    pub(crate) fn delete_link(index: u32) -> Self {
+        Self::new(RouteNetlinkMessage::DelLink(link_message(index)), 0)
+    }
+
     /// Sets an interface's MTU.
     pub(crate) fn set_mtu(index: u32, mtu: u32) -> Self {
         Self::set_link(index, LinkAttribute::Mtu(mtu))
@@ -329,6 +335,14 @@ impl<'a> Request<'a> {
     /// Adds a route.
     pub(crate) fn add_route(route: &Route) -> Self {
         Self::new(RouteNetlinkMessage::NewRoute(route_message(route)), NLM_F_CREATE | NLM_F_EXCL)
+    }
+
+    /// Adds a permanent entry to the neighbour table: nobody is asked for the MAC address.
+    pub(crate) fn add_neighbour(link: u32, ip: IpAddr, mac: [u8; 6]) -> Self {
+        let mut message = neighbour_message(link, ip);
+        message.header.state = netlink_packet_route::neighbour::NeighbourState::Permanent;
+        message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.to_vec()));
+        Self::new(RouteNetlinkMessage::NewNeighbour(message), NLM_F_CREATE | NLM_F_EXCL)
     }
 
     /// Deletes an entry of the neighbour table.

@@ -272,7 +272,7 @@ impl Node {
         mount(Some("netns-test"), &directory, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))
             .doing(|| format!("mount a tmpfs on `{NETNS}`"))?;
         layers.add(&directory);
-        for node in &net.nodes {
+        for node in net.nodes() {
             let name = directory.join(node.name());
             let source = format!("/proc/thread-self/fd/{}", node.namespaces.net().as_raw_fd());
             fs::File::create(&name)

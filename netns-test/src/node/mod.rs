@@ -5,6 +5,7 @@ mod files;
 mod interface;
 mod names;
 mod programs;
+mod runtimes;
 #[cfg(feature = "dns")]
 mod servers;
 mod sockets;
@@ -15,6 +16,7 @@ use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::ControlFlow;
 use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::{fmt, fs, io};
 
@@ -49,8 +51,9 @@ pub struct Node(Arc<NodeState>);
 /// What all handles of one node share.
 pub(crate) struct NodeState {
     net: Weak<Net>,
-    index: usize,
-    plan: NodePlan,
+    pub(crate) plan: NodePlan,
+    /// Where it joined a network that was there: the node that it is joined to, and what that one got by it.
+    pub(crate) joined: Option<NodePlan>,
     test: &'static str,
     pub(crate) namespaces: Arc<Namespaces>,
     route: Mutex<Option<Arc<RouteSocket>>>,
@@ -65,21 +68,23 @@ pub(crate) struct NodeState {
     hooked: Hooked,
     pub(crate) programs: Programs,
     pub(crate) layers: Mutex<Layers>,
+    /// Whether it has left its network.
+    pub(crate) has_left: AtomicBool,
 }
 
 impl NodeState {
     pub(crate) fn new(
         net: Weak<Net>,
         test: &'static str,
-        index: usize,
         plan: NodePlan,
+        joined: Option<NodePlan>,
         namespaces: Arc<Namespaces>,
         route: RouteSocket,
     ) -> Self {
         Self {
             net,
-            index,
             plan,
+            joined,
             test,
             namespaces,
             route: Mutex::new(Some(Arc::new(route))),
@@ -90,15 +95,12 @@ impl NodeState {
             hooked: Hooked::default(),
             programs: Programs::default(),
             layers: Mutex::default(),
+            has_left: AtomicBool::new(false),
         }
     }
 
     pub(crate) fn name(&self) -> &str {
         &self.plan.name
-    }
-
-    pub(crate) fn index(&self) -> usize {
-        self.index
     }
 
     /// The node's threads; none if it was never asked to run something.
@@ -111,6 +113,11 @@ impl NodeState {
         let workers = self.workers();
         let servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
         workers.iter().chain(servers.iter()).cloned().collect()
+    }
+
+    /// The netlink socket; `None` once the node is torn down.
+    pub(crate) fn route_socket(&self) -> Option<Arc<RouteSocket>> {
+        self.route.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Gives the netlink socket up: an open one keeps the namespace alive.
@@ -419,8 +426,13 @@ impl Node {
         self.net().map(Network)
     }
 
-    pub(crate) fn index(&self) -> usize {
-        self.0.index
+    /// Whether both are handles to one node.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.is_of(&other.0)
+    }
+
+    pub(crate) fn is_of(&self, state: &Arc<NodeState>) -> bool {
+        Arc::ptr_eq(&self.0, state)
     }
 
     /// Which interfaces have filters of faults.
@@ -428,9 +440,12 @@ impl Node {
         &self.0.hooked
     }
 
-    /// The interfaces that it was declared with.
-    pub(crate) fn planned_interfaces(&self) -> impl Iterator<Item = Interface> {
-        self.0.plan.interfaces.iter().map(|interface| Interface::planned(self.clone(), interface))
+    /// The interfaces that it was declared with, and those that it got by what has joined since.
+    pub(crate) fn planned_interfaces(&self) -> Vec<Interface> {
+        let nodes = self.net().map(|net| net.nodes()).unwrap_or_default();
+        let joined = nodes.iter().filter_map(|node| node.joined.as_ref()).filter(|to| to.name == self.name());
+        let plans = std::iter::once(&self.0.plan).chain(joined).flat_map(|plan| &plan.interfaces);
+        plans.map(|interface| Interface::planned(self.clone(), interface)).collect()
     }
 
     /// The addresses that it was declared with.
@@ -443,13 +458,21 @@ impl Node {
     }
 
     pub(crate) fn net(&self) -> io::Result<Arc<Net>> {
+        let net = self.running()?;
+        match self.0.has_left.load(Ordering::Acquire) {
+            true => Err(self.left()),
+            false => Ok(net),
+        }
+    }
+
+    /// The network that the node is part of, or was.
+    fn running(&self) -> io::Result<Arc<Net>> {
         self.0.net.upgrade().filter(|net| !net.has_ended()).ok_or_else(|| self.ended())
     }
 
     pub(crate) fn route_socket(&self) -> io::Result<Arc<RouteSocket>> {
         self.net()?;
-        let socket = self.0.route.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        socket.ok_or_else(|| self.ended())
+        self.0.route_socket().ok_or_else(|| self.ended())
     }
 
     fn diag(&self) -> io::Result<DiagSocket> {
@@ -461,6 +484,12 @@ impl Node {
     fn ended(&self) -> io::Error {
         let (name, test) = (self.name(), self.0.test);
         let text = format!("the node `{name}` belongs to the test `{test}`, which has ended");
+        io::Error::new(io::ErrorKind::NotConnected, text)
+    }
+
+    /// The error of handles to a node that is no part of its network any more.
+    fn left(&self) -> io::Error {
+        let text = format!("the node `{}` has been deleted", self.name());
         io::Error::new(io::ErrorKind::NotConnected, text)
     }
 

@@ -40,8 +40,8 @@ impl Node {
         let operation = format!("add the host `{name}`");
         let in_node = || format!("{operation} in `{}`", self.name());
         check_alias(name).map_err(|message| Error::because(in_node(), message))?;
-        if let Some(node) = self.net().doing(in_node)?.plan.node(name) {
-            let cause = format!("it is a name of the node `{}` already, in every node", node.name);
+        if let Some(node) = self.net().doing(in_node)?.find(name) {
+            let cause = format!("it is a name of the node `{}` already, in every node", node.name());
             return Err(Error::because(in_node(), cause));
         }
         self.replace(&operation, Path::new("/etc/hosts"), |mut text| {

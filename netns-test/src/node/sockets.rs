@@ -129,8 +129,8 @@ impl Node {
                 let v4 = IpAddr::V4(Ipv4Addr::LOCALHOST);
                 Ok(v6.into_iter().chain([v4]).map(|ip| SocketAddr::new(ip, port)).collect())
             }
-            Endpoint::Name(name, port) => match net.plan.node(&name) {
-                Some(node) => Ok(node.addresses().map(|ip| SocketAddr::new(ip, port)).collect()),
+            Endpoint::Name(name, port) => match net.find(&name) {
+                Some(node) => Ok(node.plan.addresses().map(|ip| SocketAddr::new(ip, port)).collect()),
                 None => Err((name, port)),
             },
         })

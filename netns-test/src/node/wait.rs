@@ -144,7 +144,8 @@ impl Node {
     }
 
     pub(crate) fn deadline_of_waits(&self) -> io::Result<Option<Instant>> {
-        Ok(self.net()?.clock.deadline_of_waits())
+        // The end of a program can be waited for when its node has been deleted, too.
+        Ok(self.running()?.clock.deadline_of_waits())
     }
 
     fn check(
@@ -159,7 +160,7 @@ impl Node {
         match deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             false => Ok(()),
             true => {
-                let net = self.net().doing(|| self.waiting(what))?;
+                let net = self.running().doing(|| self.waiting(what))?;
                 // The first is the cause of what follows.
                 net.own_failure.get_or_init(|| "a wait that gave up".to_owned());
                 let state = state().doing(|| self.waiting(what))?;

@@ -16,6 +16,8 @@ use crate::error::Error;
 use crate::namespace::{Depth, Namespaces, enter};
 use crate::netlink::{DiagSocket, RouteSocket, state};
 use crate::network::Net;
+use crate::node::NodeState;
+use crate::plan::Plan;
 use crate::{processes, sys, worker};
 
 /// How long a collection may take. Hosts that are not reached by then are left out.
@@ -24,13 +26,18 @@ const BUDGET: Duration = Duration::from_secs(2);
 /// How long the result is waited for. Only a kernel or a machine that is stuck needs longer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Collects the state of a network as it is now; `body` is the body's thread, wanted where running threads are to be told.
-pub(super) fn collect(net: &Arc<Net>, body: Option<i32>) -> Result<Snapshot, Error> {
+/// Collects the plan and the state of a network as they are now; `body` is the body's thread, wanted where running threads are to be told.
+pub(super) fn collect(net: &Arc<Net>, body: Option<i32>) -> Result<(Plan, Snapshot), Error> {
     // No channel: that one parks the thread, and could take the wake-up of an executor that parks it as well.
     let result = Arc::new((Mutex::new(None), Condvar::new()));
     let (inside, tell) = (Arc::clone(net), Arc::clone(&result));
     worker::spawn_in("netns-test".to_owned(), Arc::clone(&net.body), move |settled| {
-        let seen = settled.map(|()| look(&inside, body));
+        let seen = settled.map(|()| {
+            let nodes = inside.nodes();
+            let plan = inside.plan_of(&nodes);
+            let snapshot = look(&inside, &nodes, &plan, body);
+            (plan, snapshot)
+        });
         *tell.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
         tell.1.notify_all();
     })?;
@@ -43,37 +50,38 @@ pub(super) fn collect(net: &Arc<Net>, body: Option<i32>) -> Result<Snapshot, Err
     })
 }
 
-fn look(net: &Net, body: Option<i32>) -> Snapshot {
+fn look(net: &Net, nodes: &[Arc<NodeState>], plan: &Plan, body: Option<i32>) -> Snapshot {
     let started = Instant::now();
     let mut snapshot = Snapshot::default();
-    let owners = Owners::find(net);
+    let owners = Owners::find(net, nodes);
     let own = [(None, &net.body)];
-    let places = own.into_iter().chain(net.nodes.iter().map(|node| (Some(node.index()), &node.namespaces)));
+    let places =
+        own.into_iter().chain(nodes.iter().enumerate().map(|(index, node)| (Some(index), &node.namespaces)));
     for (node, namespaces) in places {
         if started.elapsed() > BUDGET {
             let seen = snapshot.hosts.iter().filter(|host| host.node.is_some()).count();
             snapshot.gaps.push(format!(
                 "only {seen} of {} nodes were looked at: more would have taken longer than {} s",
-                net.nodes.len(),
+                nodes.len(),
                 BUDGET.as_secs()
             ));
             break;
         }
-        let name = || node.map_or("the body", |node: usize| net.nodes[node].name());
-        let forwards = node.is_some_and(|node| net.plan.nodes[node].forwards);
+        let name = || node.map_or("the body", |node: usize| nodes[node].name());
+        let forwards = node.is_some_and(|node| plan.nodes[node].forwards);
         match host(net, node, namespaces, forwards, &owners) {
             Ok(host) => snapshot.hosts.push(host),
             Err(error) => snapshot.gaps.push(format!("the state of {}: {error}", name())),
         }
     }
     if let Some(body) = body {
-        match running(net, body, &snapshot) {
+        match running(net, nodes, body, &snapshot) {
             Ok(threads) => snapshot.threads = threads,
             Err(error) => snapshot.gaps.push(format!("the threads of the test: {error}")),
         }
     }
-    for node in &net.nodes {
-        snapshot.deaths.extend(node.programs.failures().into_iter().map(|text| (node.index(), text)));
+    for (index, node) in nodes.iter().enumerate() {
+        snapshot.deaths.extend(node.programs.failures().into_iter().map(|text| (index, text)));
     }
     snapshot.faults = net.faults.lines(net.clock.started.get().copied());
     snapshot.programs = owners.programs;
@@ -140,7 +148,7 @@ struct Owners {
 }
 
 impl Owners {
-    fn find(net: &Net) -> Self {
+    fn find(net: &Net, nodes: &[Arc<NodeState>]) -> Self {
         let own = sockets_of("/proc/self").into_iter().map(|(_, inode)| inode).collect();
         let mut owners = Self { own, others: HashMap::new(), programs: Vec::new() };
         // A process without children has no programs anywhere.
@@ -151,7 +159,7 @@ impl Owners {
         // A process that ends meanwhile, or cannot be read, is left out.
         for id in processes::numbers("/proc").into_iter().flatten().filter(|&id| id != me) {
             let Some(inode) = processes::inode(&format!("/proc/{id}/ns/net")) else { continue };
-            let Some(place) = place(net, inode) else { continue };
+            let Some(place) = place(net, nodes, inode) else { continue };
             let Ok(name) = fs::read_to_string(format!("/proc/{id}/comm")) else { continue };
             let index = owners.programs.len();
             let sockets = sockets_of(&format!("/proc/{id}"));
@@ -174,9 +182,9 @@ impl Owners {
 }
 
 /// The place of the test that has this network namespace: a node's index, or the body's own.
-fn place(net: &Net, inode: u64) -> Option<Option<usize>> {
-    let node = net.nodes.iter().find(|node| node.namespaces.inode() == inode).map(|node| Some(node.index()));
-    node.or_else(|| (net.body.inode() == inode).then_some(None))
+fn place(net: &Net, nodes: &[Arc<NodeState>], inode: u64) -> Option<Option<usize>> {
+    let node = nodes.iter().position(|node| node.namespaces.inode() == inode);
+    node.map(Some).or_else(|| (net.body.inode() == inode).then_some(None))
 }
 
 /// The descriptors of a process that are sockets, and the inodes of these.
@@ -191,7 +199,7 @@ fn sockets_of(process: &str) -> Vec<(RawFd, u32)> {
 }
 
 /// The threads of this process that are in the test's namespaces, but for the calling one.
-fn running(net: &Net, body: i32, snapshot: &Snapshot) -> io::Result<Vec<Thread>> {
+fn running(net: &Net, nodes: &[Arc<NodeState>], body: i32, snapshot: &Snapshot) -> io::Result<Vec<Thread>> {
     let own = gettid().as_raw();
     let descriptors: HashMap<RawFd, u32> = sockets_of("/proc/self").into_iter().collect();
     let file = |descriptor: RawFd| match descriptors.get(&descriptor) {
@@ -214,7 +222,8 @@ fn running(net: &Net, body: i32, snapshot: &Snapshot) -> io::Result<Vec<Thread>>
     for tid in processes::numbers("/proc/self/task")?.filter(|&tid| tid != own) {
         let task = format!("/proc/self/task/{tid}");
         // A thread that ends meanwhile is left out.
-        let Some(node) = processes::inode(&format!("{task}/ns/net")).and_then(|inode| place(net, inode))
+        let Some(node) =
+            processes::inode(&format!("{task}/ns/net")).and_then(|inode| place(net, nodes, inode))
         else {
             continue;
         };
@@ -229,7 +238,7 @@ fn running(net: &Net, body: i32, snapshot: &Snapshot) -> io::Result<Vec<Thread>>
         }
         let syscall = fs::read_to_string(format!("{task}/syscall")).unwrap_or_default();
         let full = threads::name(tid).unwrap_or_else(|| name.to_owned());
-        if threads::is_ours(&full, net.nodes.iter().map(|node| node.name())) {
+        if threads::is_ours(&full, nodes.iter().map(|node| node.name())) {
             continue;
         }
         let doing = threads::doing(state, &syscall, file);

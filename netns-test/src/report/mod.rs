@@ -26,6 +26,7 @@ use self::text::Style;
 pub(crate) use self::threads::Named;
 use crate::network::Net;
 use crate::panics::Record;
+use crate::plan::Plan;
 
 /// How many panics of one test are looked at. A test that catches more than these (a property test that shrinks) is not to
 /// be slowed down.
@@ -98,8 +99,8 @@ struct Setting {
 struct Taken {
     moment: Moment,
     at: Instant,
-    /// Or why there is none.
-    snapshot: Result<Snapshot, String>,
+    /// What was planned of it then, and what was there; or why that is not known.
+    seen: Result<(Plan, Snapshot), String>,
 }
 
 impl Notes {
@@ -129,8 +130,8 @@ fn take(net: &Arc<Net>, moment: Moment) {
     }
     let at = Instant::now();
     let body = (moment == Moment::Timeout).then_some(setting.body);
-    let snapshot = collect::collect(net, body).map_err(|error| error.to_string());
-    net.report.taken().push(Taken { moment, at, snapshot });
+    let seen = collect::collect(net, body).map_err(|error| error.to_string());
+    net.report.taken().push(Taken { moment, at, seen });
     net.report.busy.store(false, Ordering::Release);
 }
 
@@ -193,8 +194,8 @@ pub(crate) fn report(net: &Arc<Net>, how: &How, passed: bool) -> Option<String> 
         Some(taken) => taken,
         None => return why_not("its state is still being collected"),
     };
-    let snapshot = match taken.snapshot {
-        Ok(snapshot) => snapshot,
+    let (plan, snapshot) = match taken.seen {
+        Ok(seen) => seen,
         Err(cause) => return why_not(&cause),
     };
     let records = net.witness.all();
@@ -233,7 +234,7 @@ pub(crate) fn report(net: &Arc<Net>, how: &How, passed: bool) -> Option<String> 
         is_late: taken.moment == Moment::Late,
         is_after_body: taken.moment == Moment::BodyEnd,
         failures,
-        plan: net.plan.clone(),
+        plan,
         snapshot,
     };
     match catch_unwind(AssertUnwindSafe(|| text::write(&report, Style { colours: shows_colours() }))) {

@@ -1,7 +1,6 @@
 use netns_test::{Node, netns_test};
 
-#[netns_test(kubernetes(nodes = 2))]
-async fn cluster(client: Node) {}
-
+#[netns_test(seed = 7)]
+async fn seeded(client: Node) {}
 
 fn main() {}

@@ -1,0 +1,217 @@
+//! Pods: started, found and deleted while the test runs.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use super::state::Record;
+use super::{Cluster, ClusterNode};
+use crate::error::Error;
+use crate::inject::{Argument, FromNetwork};
+use crate::node::Node;
+use crate::{plan, provision};
+
+/// A pod: a [`Node`] behind a node of the cluster, with an address of that node's range.
+///
+/// It can do whatever a node can. Pods that the attribute declares are injected by name; others come from
+/// [`ClusterNode::pod`] while the test runs.
+///
+/// ```
+/// use netns_test::kubernetes::Pod;
+/// use netns_test::netns_test;
+///
+/// #[netns_test(kubernetes(nodes = 2, pods(client = 0, server = 1)))]
+/// async fn declared(client: Pod, server: Pod) -> std::io::Result<()> {
+///     let listener = server.listen_tcp(80).await?;
+///     client.connect_tcp("server:80").await?;
+///     assert_eq!(listener.accept().await?.1.ip(), client.ip());
+///     Ok(())
+/// }
+/// # fn main() {}
+/// ```
+#[derive(Clone)]
+pub struct Pod {
+    cluster: Cluster,
+    node: Node,
+    record: Record,
+}
+
+impl Pod {
+    pub(super) fn new(cluster: Cluster, record: Record) -> Self {
+        Self { cluster, node: Node::new(Arc::clone(&record.state)), record }
+    }
+
+    /// The node that it runs on.
+    ///
+    /// # Panics
+    /// The test has ended.
+    #[track_caller]
+    pub fn node(&self) -> ClusterNode {
+        self.cluster.node(self.record.node)
+    }
+
+    /// The number of the node that it runs on, counted from 0.
+    pub fn node_number(&self) -> usize {
+        self.record.node
+    }
+
+    /// Its labels.
+    pub fn labels(&self) -> &BTreeMap<String, String> {
+        &self.record.labels
+    }
+
+    /// The cluster that it is part of.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// The pod as a node, for what takes one.
+    pub fn as_node(&self) -> &Node {
+        &self.node
+    }
+
+    /// Deletes the pod: its tasks are dropped, its programs killed, its connections reset; then its link is gone, and its
+    /// name and address are free.
+    ///
+    /// Threads of [`spawn_thread`](Node::spawn_thread) cannot be ended: they stay behind, without a network. A pod that
+    /// has been deleted is not deleted again. This takes a few hundredths of a second: the kernel takes its time over
+    /// interfaces that go one by one.
+    ///
+    /// # Errors
+    /// A program cannot be killed; the kernel's own; the test has ended, or the calling thread is none of the test's.
+    ///
+    /// ```
+    /// # use netns_test::{netns_test, kubernetes::{Cluster, Pod}};
+    /// #[netns_test(kubernetes(nodes = 1, pods(server = 0)))]
+    /// fn comes_back(cluster: Cluster, server: Pod) -> std::io::Result<()> {
+    ///     let ip = server.ip();
+    ///     server.delete()?;
+    ///     let again = cluster.node(0).pod("server").ip(ip).start()?;
+    ///     assert_eq!(again.ip(), ip);
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// ```
+    pub fn delete(&self) -> Result<(), Error> {
+        if provision::leave(self.cluster.net(), &self.record.state)? {
+            self.cluster.state().forget(self.name());
+        }
+        Ok(())
+    }
+}
+
+impl Deref for Pod {
+    type Target = Node;
+
+    fn deref(&self) -> &Node {
+        &self.node
+    }
+}
+
+impl AsRef<Node> for Pod {
+    fn as_ref(&self) -> &Node {
+        &self.node
+    }
+}
+
+impl From<Pod> for Node {
+    fn from(pod: Pod) -> Self {
+        pod.node
+    }
+}
+
+impl fmt::Debug for Pod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Pod");
+        shown
+            .field("name", &self.name())
+            .field("node", &self.record.node)
+            .field("labels", &self.record.labels);
+        shown.finish_non_exhaustive()
+    }
+}
+
+impl FromNetwork for Pod {
+    fn from_network(argument: &Argument<'_>) -> Result<Self, Error> {
+        argument.network().cluster()?.pod(argument.name())
+    }
+}
+
+impl<const N: usize> FromNetwork for [Pod; N] {
+    /// All pods of the cluster, node by node.
+    fn from_network(argument: &Argument<'_>) -> Result<Self, Error> {
+        let pods = argument.network().cluster()?.pods();
+        let count = pods.len();
+        pods.try_into().map_err(|_| argument.refuse(format!("the cluster has {count} pods, and not {N}")))
+    }
+}
+
+/// A pod that is to be started, from [`ClusterNode::pod`].
+#[derive(Clone, Debug)]
+#[must_use = "a pod is there when it is started"]
+pub struct PodBuilder {
+    cluster: Cluster,
+    node: usize,
+    name: String,
+    ip: Option<IpAddr>,
+    labels: BTreeMap<String, String>,
+}
+
+impl PodBuilder {
+    pub(super) fn new(cluster: Cluster, node: usize, name: &str) -> Self {
+        let name = netns_test_model::host_name(name);
+        Self { cluster, node, name, ip: None, labels: BTreeMap::new() }
+    }
+
+    /// One label more.
+    pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.insert(key.into(), value.into());
+        self
+    }
+
+    /// Its address, in place of the next free one of its node's range. The one of the other family goes with it: they end
+    /// alike.
+    pub fn ip(mut self, ip: impl Into<IpAddr>) -> Self {
+        self.ip = Some(ip.into());
+        self
+    }
+
+    /// Starts the pod. When this returns, its first packet arrives.
+    ///
+    /// It makes namespaces and a veth, and waits for no program: a plain call, for async code as well.
+    ///
+    /// # Errors
+    /// The name is no host name, or is taken; the address is taken, or none of the node's; the node has no address left; the
+    /// kernel's own; the test has ended.
+    pub fn start(self) -> Result<Pod, Error> {
+        let (cluster, operation) = (self.cluster.clone(), self.operation());
+        let started = start_all(&cluster, vec![self])?;
+        started.into_iter().next().ok_or_else(|| Error::because(operation, "it was deleted at once"))
+    }
+
+    fn operation(&self) -> String {
+        format!("start the pod `{}`", self.name)
+    }
+}
+
+/// Starts several pods at once: their links are waited for together.
+pub(super) fn start_all(cluster: &Cluster, pods: Vec<PodBuilder>) -> Result<Vec<Pod>, Error> {
+    let (net, state, layout) = (cluster.net(), cluster.state(), &cluster.layout);
+    let mut joining = Vec::with_capacity(pods.len());
+    let give_up = |joining: &[plan::Joining], error| {
+        joining.iter().for_each(|joining| state.forget(&joining.node.name));
+        error
+    };
+    for pod in pods {
+        let operation = pod.operation();
+        match state.reserve(layout, &pod.name, pod.node, pod.ip, Arc::new(pod.labels)) {
+            Ok(number) => joining.push(plan::pod(&net.plan, layout, &pod.name, pod.node, number)),
+            Err(cause) => return Err(give_up(&joining, Error::because(operation, cause))),
+        }
+    }
+    let joined = provision::join(net, joining.clone()).map_err(|error| give_up(&joining, error))?;
+    let records = joined.iter().filter_map(|joined| state.started(joined));
+    Ok(records.map(|record| Pod::new(cluster.clone(), record)).collect())
+}

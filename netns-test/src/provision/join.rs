@@ -1,0 +1,157 @@
+//! Nodes that join a network that is there, and leave it again.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{Patience, await_addresses, await_interfaces, configuration, make_node, register};
+use crate::error::{Doing, Error};
+use crate::namespace::{Depth, Namespaces, enter};
+use crate::netlink::{Batch, DiagSocket, LinkEnd, Request, RouteSocket};
+use crate::network::Net;
+use crate::node::NodeState;
+use crate::panics::AllowPanics;
+use crate::plan::{Joining, NodePlan};
+use crate::processes::{self, Ticks};
+use crate::{mounts, sys, worker};
+
+/// How long the tasks of a node that leaves may take to come to an end of their own.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Adds nodes to a network, each joined to one that is there. When this returns, their first packets arrive.
+pub(crate) fn join(net: &Arc<Net>, all: Vec<Joining>) -> Result<Vec<Arc<NodeState>>, Error> {
+    if all.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (tell, told) = mpsc::channel();
+    let inside = Arc::clone(net);
+    // A thread of its own: it moves from node to node, and ends in the last one's namespaces.
+    worker::spawn_in("netns-test".to_owned(), Arc::clone(&net.body), move |settled| {
+        // The receiver waits for this.
+        let _waiting = tell.send(settled.and_then(|()| build(&inside, all)));
+    })?;
+    told.recv().unwrap_or_else(|_gone| Err(Error::because("add nodes", "the thread that does it panicked")))
+}
+
+/// A node that is being added.
+struct New {
+    plan: Joining,
+    to: Arc<NodeState>,
+    far: Arc<RouteSocket>,
+    namespaces: Namespaces,
+    socket: RouteSocket,
+}
+
+fn build(net: &Arc<Net>, all: Vec<Joining>) -> Result<Vec<Arc<NodeState>>, Error> {
+    let base = mounts::base()?;
+    let count = all.len();
+    let mut made = Vec::with_capacity(count);
+    for plan in all {
+        let operation = || format!("join `{}` to `{}`", plan.node.name, plan.to.name);
+        let to =
+            net.find(&plan.to.name).ok_or_else(|| Error::because(operation(), "there is no such node"))?;
+        let far = to.route_socket().ok_or_else(|| Error::because(operation(), "it has been deleted"))?;
+        let (namespaces, socket) = make_node(base, &net.body, &plan.node, net.plan.family, count)?;
+        let new = New { plan, to, far, namespaces, socket };
+        if let Err(error) = wire(&new) {
+            return Err(undo(made.iter().chain([&new]), error));
+        }
+        made.push(new);
+    }
+    let mut patience = Patience::start();
+    let ready = made.iter().try_for_each(|new| {
+        await_interfaces(&new.plan.to, &new.far, &mut patience)?;
+        await_interfaces(&new.plan.node, &new.socket, &mut patience)?;
+        await_addresses(&new.plan.node, &new.socket, &mut patience)
+    });
+    if let Err(error) = ready {
+        return Err(undo(made.iter(), error));
+    }
+    let states = made.into_iter().map(|New { plan, namespaces, socket, .. }| {
+        let Joining { node, to } = plan;
+        let (net, test) = (Arc::downgrade(net), net.test);
+        Arc::new(NodeState::new(net, test, node, Some(to), Arc::new(namespaces), socket))
+    });
+    let states: Vec<Arc<NodeState>> = states.collect();
+    register(net, &states)?;
+    net.add(&states)?;
+    Ok(states)
+}
+
+fn wire(New { plan, to, far, namespaces, socket }: &New) -> Result<(), Error> {
+    let ends = [(&plan.node, namespaces), (&plan.to, &*to.namespaces)].map(|(node, namespaces)| {
+        let interface = &node.interfaces[0];
+        LinkEnd {
+            index: interface.index,
+            mac: Some(interface.mac),
+            mtu: interface.mtu,
+            netns: Some(namespaces.net()),
+            ..LinkEnd::new(&interface.name)
+        }
+    });
+    let name = |node: &NodePlan| format!("`{}/{}`", node.name, node.interfaces[0].name);
+    let [own, other] = ends;
+    let mut batch = Batch::new();
+    // A peer cannot be created up: it has no other end yet.
+    let request = Request::veth(&LinkEnd { up: true, ..own }, &other);
+    batch.push(request, || format!("create veth {} – {}", name(&plan.node), name(&plan.to)));
+    socket.send(batch)?;
+    far.send(configuration(&plan.to, &[other.index]))?;
+    Ok(socket.send(configuration(&plan.node, &[]))?)
+}
+
+/// Takes back what was made of nodes that cannot be added: the interfaces of those that stay.
+fn undo<'a>(made: impl Iterator<Item = &'a New>, error: Error) -> Error {
+    for new in made {
+        // One that was not made cannot be deleted, and the first error is the one to tell.
+        let _not_there = cut(&new.far, &new.plan.to);
+    }
+    error
+}
+
+/// Deletes the interface that a node got by the joining of another; the routes over it go with it.
+fn cut(far: &RouteSocket, to: &NodePlan) -> Result<(), Error> {
+    for interface in &to.interfaces {
+        let describe = || format!("delete `{}/{}`", to.name, interface.name);
+        far.request(Request::delete_link(interface.index), describe)?;
+    }
+    Ok(())
+}
+
+/// Takes a node out of its network: its tasks are dropped, its processes killed, its connections reset, and then its link is
+/// gone. `false` where it has left before.
+pub(crate) fn leave(net: &Arc<Net>, node: &Arc<NodeState>) -> Result<bool, Error> {
+    let operation = || format!("delete `{}`", node.name());
+    if !net.take_out(node) {
+        return Ok(false);
+    }
+    node.has_left.store(true, Ordering::Release);
+    let workers = node.all_workers();
+    workers.iter().for_each(|worker| worker.stop());
+    node.programs.stop();
+    let inodes = node.namespaces.inodes();
+    if sys::process::has_children() {
+        processes::end_all(|inode| inodes.contains(&inode), Ticks::LAST)?;
+    }
+    let started = Instant::now();
+    // First what ends by itself: a server whose socket is destroyed under it would call that a failure.
+    while !workers.iter().all(|worker| worker.has_ended()) && started.elapsed() < PATIENCE {
+        thread::sleep(Duration::from_micros(200));
+    }
+    {
+        let _told = AllowPanics::new(Arc::clone(net));
+        let _inside = enter(&node.namespaces, Depth::Network).doing(operation)?;
+        if crate::teardown::has_sockets().doing(operation)? {
+            DiagSocket::open().and_then(|diag| diag.destroy_all()).doing(operation)?;
+        }
+    }
+    if let Some(socket) = node.take_route_socket() {
+        socket.flush_neighbours()?;
+    }
+    let Some(to) = &node.joined else { return Ok(true) };
+    if let Some(far) = net.find(&to.name).and_then(|to| to.route_socket()) {
+        cut(&far, to)?;
+    }
+    Ok(true)
+}
