@@ -31,6 +31,7 @@ fn attributes() {
             require: &[],
             should_panic: ::netns_test::__private::ShouldPanic::With("boom"),
             fails: ::core::option::Option::None,
+            program: false,
         };
         ::netns_test::__private::register!(__NETNS_TEST);
         ::netns_test::__private::run_async(

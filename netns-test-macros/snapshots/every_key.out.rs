@@ -29,6 +29,7 @@ fn every_key() {
             require: &[crate::reexports::netns_test::__private::Require::Root],
             should_panic: crate::reexports::netns_test::__private::ShouldPanic::No,
             fails: ::core::option::Option::None,
+            program: false,
         };
         crate::reexports::netns_test::__private::register!(__NETNS_TEST);
         crate::reexports::netns_test::__private::run_async(

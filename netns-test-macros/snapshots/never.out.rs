@@ -21,6 +21,7 @@ fn never() {
             require: &[],
             should_panic: ::netns_test::__private::ShouldPanic::Yes,
             fails: ::core::option::Option::None,
+            program: false,
         };
         ::netns_test::__private::register!(__NETNS_TEST);
         ::netns_test::__private::run_sync(

@@ -22,6 +22,7 @@ fn case_1() {
             require: &[],
             should_panic: ::netns_test::__private::ShouldPanic::No,
             fails: ::core::option::Option::None,
+            program: false,
         };
         ::netns_test::__private::register!(__NETNS_TEST);
         ::netns_test::__private::run_async(

@@ -19,6 +19,7 @@ fn should_panic() {
             require: &[],
             should_panic: ::netns_test::__private::ShouldPanic::Yes,
             fails: ::core::option::Option::None,
+            program: false,
         };
         ::netns_test::__private::register!(__NETNS_TEST);
         ::netns_test::__private::run_sync(

@@ -19,6 +19,7 @@ fn should_panic_equals() {
             require: &[],
             should_panic: ::netns_test::__private::ShouldPanic::With("text"),
             fails: ::core::option::Option::None,
+            program: false,
         };
         ::netns_test::__private::register!(__NETNS_TEST);
         ::netns_test::__private::run_sync(

@@ -23,6 +23,7 @@ fn test_log_above() {
             require: &[],
             should_panic: ::netns_test::__private::ShouldPanic::No,
             fails: ::core::option::Option::None,
+            program: false,
         };
         ::netns_test::__private::register!(__NETNS_TEST);
         ::netns_test::__private::run_async(

@@ -157,7 +157,8 @@ fn entry(part: Vec<TokenTree>) -> Result<Entry> {
         if input.is_empty() && (of_graph.is_none() || name == "nodes") {
             return Ok(Entry { key, value: None, in_parentheses: false });
         }
-        if (of_graph.is_some() || name == "aliases") && input.peek(token::Paren) {
+        if (of_graph.is_some() || ["aliases", "matrix"].contains(&name.as_str())) && input.peek(token::Paren)
+        {
             let content;
             parenthesized!(content in input);
             let value: TokenStream = content.parse()?;
@@ -212,6 +213,8 @@ impl Args {
     /// The value goes to its place.
     fn set(&mut self, key: &str, entry: &Entry) -> Result<()> {
         match key {
+            // Where it may stand, it has been taken out before.
+            "matrix" if entry.in_parentheses => {}
             _ if entry.in_parentheses && key != "aliases" => {
                 self.graph.group(&entry.key, entry.value.clone().unwrap_or_default())?;
             }

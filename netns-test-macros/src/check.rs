@@ -59,6 +59,22 @@ pub(crate) enum Runtime {
     MultiThread { workers: Option<usize> },
 }
 
+/// What a program's `main` cannot be.
+pub(crate) fn program(args: &Args, function: &Function, diag: &mut Diag) {
+    if function.sig.ident != "main" {
+        let message = "`#[netns_test::main]` goes on `fn main`; a test is `#[netns_test]`";
+        diag.on(&function.sig.ident, message);
+    }
+    for (key, span) in args.keys.iter().filter(|(key, _)| ["fails", "matrix"].contains(&key.as_str())) {
+        diag.at(*span, format!("`{key}` is about a test, and this is a program: remove it"));
+    }
+    for attr in &function.attrs {
+        if ["should_panic", "ignore"].iter().any(|name| attr.path().is_ident(name)) {
+            diag.on(attr, "it is about a test, and this is a program: remove it");
+        }
+    }
+}
+
 /// The test that the function and the keys describe, or every mistake in them.
 pub(crate) fn check(args: Args, function: &Function, mut diag: Diag) -> Result<Test> {
     if let Some(semicolon) = function.bodiless {

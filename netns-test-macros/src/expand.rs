@@ -18,17 +18,39 @@ pub(crate) fn krate(given: Option<&Path>) -> TokenStream {
     given.map_or_else(|| quote!(::netns_test), |path| path.to_token_stream())
 }
 
-pub(crate) fn expand(test: Test) -> TokenStream {
+/// What the function becomes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Test,
+    /// A program's `main`.
+    Main,
+}
+
+pub(crate) fn expand(test: Test, kind: Kind) -> TokenStream {
     let private = {
         let krate = krate(test.krate.as_ref());
         quote!(#krate::__private)
     };
-    let case = case(&test, &private);
-    let call = call(&test, &private);
+    let case = case(&test, kind, &private);
+    let call = call(&test, kind, &private);
     let ignore = (!test.ignored)
         .then(|| quote!(#[cfg_attr(not(target_os = "linux"), ignore = "netns-test needs Linux")]));
     let Test { attrs, vis, sig, body, .. } = test;
     let (fn_token, ident) = (sig.fn_token, &sig.ident);
+    if kind == Kind::Main {
+        return quote! {
+            #(#attrs)*
+            #vis #fn_token #ident() -> ::std::process::ExitCode {
+                #sig #body
+
+                {
+                    static __NETNS_TEST: #private::TestCase = #case;
+                    #private::prepare!();
+                    #call
+                }
+            }
+        };
+    }
     quote! {
         #(#attrs)*
         #ignore
@@ -47,7 +69,7 @@ pub(crate) fn expand(test: Test) -> TokenStream {
 }
 
 /// The test's description.
-fn case(test: &Test, private: &TokenStream) -> TokenStream {
+fn case(test: &Test, kind: Kind, private: &TokenStream) -> TokenStream {
     let name = test.sig.ident.to_string();
     // Where a report says that the test is: at its name, not at its attributes.
     let at = at(test.sig.ident.span());
@@ -85,6 +107,7 @@ fn case(test: &Test, private: &TokenStream) -> TokenStream {
     };
     let require = &test.require;
     let fails = option(test.fails.as_ref());
+    let program = kind == Kind::Main;
     let should_panic = match &test.should_panic {
         ShouldPanic::No => quote!(No),
         ShouldPanic::Yes => quote!(Yes),
@@ -107,6 +130,7 @@ fn case(test: &Test, private: &TokenStream) -> TokenStream {
             require: &[#(#private::Require::#require),*],
             should_panic: #private::ShouldPanic::#should_panic,
             fails: #fails,
+            program: #program,
         }
     }
 }
@@ -195,7 +219,7 @@ pub(crate) fn handles(handles: Handles) -> TokenStream {
 }
 
 /// The call that runs it, each argument injected by its type.
-fn call(test: &Test, private: &TokenStream) -> TokenStream {
+fn call(test: &Test, kind: Kind, private: &TokenStream) -> TokenStream {
     let ident = &test.sig.ident;
     // Nothing may be left to use it: every argument may be under a `cfg`, or there is none.
     let used = test.arguments.iter().any(|argument| argument.cfgs.is_empty());
@@ -213,7 +237,12 @@ fn call(test: &Test, private: &TokenStream) -> TokenStream {
     } else {
         quote!(|#arguments| ::core::result::Result::Ok(#called))
     };
-    let run = if test.sig.asyncness.is_some() { quote!(run_async) } else { quote!(run_sync) };
+    let run = match (kind, test.sig.asyncness.is_some()) {
+        (Kind::Test, true) => quote!(run_async),
+        (Kind::Test, false) => quote!(run_sync),
+        (Kind::Main, true) => quote!(main_async),
+        (Kind::Main, false) => quote!(main_sync),
+    };
     let call = quote!(#private::#run(&__NETNS_TEST, #body));
     match &test.sig.output {
         // A type that no test can return likewise.

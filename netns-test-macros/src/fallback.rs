@@ -34,6 +34,19 @@ pub(crate) fn expand(mut function: Function, error: &Error) -> TokenStream {
     }
 }
 
+/// The same for a program's `main`, which takes no arguments.
+pub(crate) fn program(function: Function, error: &Error) -> TokenStream {
+    if function.sig.ident != "main" {
+        return expand(function, error);
+    }
+    let inner = expand(function, error);
+    quote! {
+        fn main() {
+            #inner
+        }
+    }
+}
+
 /// The item as it came, where it is no function.
 pub(crate) fn verbatim(item: TokenStream, error: &Error) -> TokenStream {
     let mut tokens = error.to_compile_error();

@@ -80,6 +80,47 @@ pub fn from_network(input: TokenStream) -> TokenStream {
     }
 }
 
+/// Makes a network for a program, and keeps it up to explore.
+///
+/// It stands on `main`, takes the keys of [`netns_test`](macro@netns_test) about the network, `run_in`, `flavor` and `timeout`, and injects
+/// arguments as that does. The body runs as a test's body does. When it has returned, and without an error, the network stays, with
+/// all that runs in its nodes: the program prints the command that puts a shell into each node (nsenter(1)), and waits for Enter or
+/// SIGCONT. Then, or when the program is killed, everything is taken down. Without `timeout`, the body may take as long as it likes.
+///
+/// What the body holds itself, sockets and tasks of its own runtime, ends with it; what
+/// `Node::spawn` and `Node::command` started stays.
+///
+/// ```no_run
+/// use netns_test::{Node, Router};
+///
+/// #[netns_test::main(nodes(client, server), routers(r), links(client -- r { mtu = 1400 }, r -- server))]
+/// async fn main(client: Node, server: Node, r: Router) -> std::io::Result<()> {
+///     server.spawn(async || tokio::net::TcpListener::bind("[::]:80").await?.accept().await);
+///     server.wait_listening(80).await?;
+///     println!("try, in {}: curl http://{}/, and in {}: tcpdump -i eth1", client.name(), server.name(), r.name());
+///     Ok(())
+/// }
+/// ```
+#[proc_macro_attribute]
+pub fn main(args: TokenStream, item: TokenStream) -> TokenStream {
+    program(args.into(), item.into()).into()
+}
+
+/// The expansion of a program's `main`; or all mistakes, and the function as it was.
+fn program(args: proc_macro2::TokenStream, item: proc_macro2::TokenStream) -> proc_macro2::TokenStream {
+    let function: Function = match syn::parse2(item.clone()) {
+        Ok(function) => function,
+        Err(error) => return fallback::verbatim(item, &error),
+    };
+    let mut diag = Diag::default();
+    let args = args::parse(args, &mut diag);
+    check::program(&args, &function, &mut diag);
+    match check::check(args, &function, diag) {
+        Ok(test) => expand::expand(test, expand::Kind::Main),
+        Err(error) => fallback::program(function, &error),
+    }
+}
+
 /// The expansion; or all mistakes, and the function as it was.
 fn attribute(args: proc_macro2::TokenStream, item: proc_macro2::TokenStream) -> proc_macro2::TokenStream {
     let function: Function = match syn::parse2(item.clone()) {
@@ -94,8 +135,12 @@ fn attribute(args: proc_macro2::TokenStream, item: proc_macro2::TokenStream) -> 
     }
     let mut diag = Diag::default();
     let args = args::parse(args, &mut diag);
+    // The first one has been taken out.
+    for (_, span) in args.keys.iter().filter(|(key, _)| key == "matrix") {
+        diag.at(*span, "`matrix` is written twice: put its values into one");
+    }
     match check::check(args, &function, diag) {
-        Ok(test) => expand::expand(test),
+        Ok(test) => expand::expand(test, expand::Kind::Test),
         Err(error) => fallback::expand(function, &error),
     }
 }

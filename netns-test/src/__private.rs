@@ -55,6 +55,8 @@ pub struct TestCase {
     pub should_panic: ShouldPanic,
     /// Why the test is known to fail.
     pub fails: Option<&'static str>,
+    /// Whether it is a program's `main`, and no test.
+    pub program: bool,
 }
 
 impl TestCase {
@@ -115,14 +117,23 @@ pub struct Registered(pub &'static TestCase);
 inventory::collect!(Registered);
 
 /// Registers a test, and the work to be done before `main`.
-///
-/// The constructor is written out, because the attribute that the `ctor` crate emits with it, `allow(unsafe_code)`, does
-/// not compile in crates that forbid unsafe code.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __register {
     ($test:expr) => {
         $crate::__private::inventory::submit! { $crate::__private::Registered(&$test) }
+        $crate::__private::prepare!();
+    };
+}
+
+/// Registers the work to be done before `main`.
+///
+/// The constructor is written out, because the attribute that the `ctor` crate emits with it, `allow(unsafe_code)`, does
+/// not compile in crates that forbid unsafe code.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __prepare {
+    () => {
         const _: () = {
             #[used]
             #[cfg_attr(target_os = "linux", unsafe(link_section = ".init_array"))]
@@ -136,7 +147,7 @@ macro_rules! __register {
     };
 }
 
-pub use crate::__register as register;
+pub use crate::{__prepare as prepare, __register as register};
 
 /// What is done before `main`.
 pub fn before_main() {
@@ -228,21 +239,7 @@ where
     B: Future + 'static,
     B::Output: Termination,
 {
-    // Reported on this thread: what the body returns need not be `Send`.
-    run_erased_async(
-        test,
-        Box::new(|arguments| {
-            let body = body(arguments)?;
-            Ok(Box::pin(async { body.await.report() }))
-        }),
-    );
-}
-
-fn run_erased_async(test: &'static TestCase, body: Erased<Started>) {
-    harness::run(
-        test,
-        Box::new(move |network, stop| in_place(test, network, || block_on(test, network, stop, body))?),
-    );
+    harness::run(test, async_body(test, started(body)));
 }
 
 /// Runs a test whose body is a plain function.
@@ -251,16 +248,53 @@ where
     F: FnOnce(&Arguments<'_>) -> Result<R, Error> + Send + 'static,
     R: Termination,
 {
-    run_erased_sync(test, Box::new(|arguments| body(arguments).map(Termination::report)));
+    harness::run(test, sync_body(test, Box::new(|arguments| body(arguments).map(Termination::report))));
 }
 
-fn run_erased_sync(test: &'static TestCase, body: Erased<ExitCode>) {
+/// Runs a program whose `main` is async.
+pub fn main_async<F, B>(program: &'static TestCase, body: F) -> ExitCode
+where
+    F: FnOnce(&Arguments<'_>) -> Result<B, Error> + Send + 'static,
+    B: Future + 'static,
+    B::Output: Termination,
+{
+    harness::run_program(program, async_body(program, started(body)))
+}
+
+/// Runs a program whose `main` is a plain function.
+pub fn main_sync<F, R>(program: &'static TestCase, body: F) -> ExitCode
+where
+    F: FnOnce(&Arguments<'_>) -> Result<R, Error> + Send + 'static,
+    R: Termination,
+{
+    let body = sync_body(program, Box::new(|arguments| body(arguments).map(Termination::report)));
+    harness::run_program(program, body)
+}
+
+/// Reported on the body's own thread: what it returns need not be `Send`.
+fn started<F, B>(body: F) -> Erased<Started>
+where
+    F: FnOnce(&Arguments<'_>) -> Result<B, Error> + Send + 'static,
+    B: Future + 'static,
+    B::Output: Termination,
+{
+    Box::new(|arguments| {
+        let body = body(arguments)?;
+        Ok(Box::pin(async { body.await.report() }))
+    })
+}
+
+fn async_body(test: &'static TestCase, body: Erased<Started>) -> harness::Body {
+    Box::new(move |network, stop| in_place(test, network, || block_on(test, network, stop, body))?)
+}
+
+fn sync_body(test: &'static TestCase, body: Erased<ExitCode>) -> harness::Body {
     let run = move |network: &Network| match watched(|| body(&Arguments(network))) {
         Ok(Ok(code)) => Ok(Ok(code)),
         Ok(Err(error)) => Err(error),
         Err(caught) => Ok(Err(caught)),
     };
-    harness::run(test, Box::new(move |network, _stop| in_place(test, network, || run(network))?));
+    Box::new(move |network, _stop| in_place(test, network, || run(network))?)
 }
 
 /// The node that the body runs in.

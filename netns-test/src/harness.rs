@@ -20,7 +20,7 @@ use crate::namespace::prepare_thread;
 use crate::network::{Net, Network};
 use crate::panics::{Caught, Record};
 use crate::teardown::{Leftover, tear_down};
-use crate::{bootstrap, gate, janitor, panics, plan, probe, provision, registry, report, sys, worker};
+use crate::{bootstrap, gate, janitor, panics, pause, plan, probe, provision, registry, report, sys, worker};
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -68,6 +68,27 @@ pub(crate) fn run(test: &'static TestCase, body: Body) {
         Verdict::Fail(text) => {
             eprintln!("netns-test: {text}");
             fail()
+        }
+        Verdict::Panicked(payload) => panic::resume_unwind(payload),
+    }
+}
+
+/// Runs a program's `main`, and keeps its network up when it has returned.
+pub(crate) fn run_program(program: &'static TestCase, body: Body) -> ExitCode {
+    panics::ensure_hook();
+    if let Some(cause) = probe::refusal().or_else(|| unmet(program)) {
+        eprintln!("netns-test: this program cannot run here: {cause}");
+        return ExitCode::FAILURE;
+    }
+    match live(program, body) {
+        Verdict::Pass => ExitCode::SUCCESS,
+        Verdict::Unsupported(cause) => {
+            eprintln!("netns-test: this program cannot run here: {cause}");
+            ExitCode::FAILURE
+        }
+        Verdict::Fail(text) => {
+            eprintln!("netns-test: {text}");
+            ExitCode::FAILURE
         }
         Verdict::Panicked(payload) => panic::resume_unwind(payload),
     }
@@ -123,11 +144,11 @@ fn live(test: &'static TestCase, body: Body) -> Verdict {
         let texts: Vec<&str> = problems.iter().map(|problem| problem.message.as_str()).collect();
         return Verdict::Fail(format!("the topology cannot be built: {}", texts.join("; ")));
     }
-    let limit = match limit(test.timeout) {
+    let limit = match limit(test) {
         Ok(limit) => limit,
         Err(text) => return Verdict::Fail(text),
     };
-    if let Err(text) = report::Wanted::read() {
+    if let Err(text) = report::Wanted::read().and_then(|_| pause::is_wanted()) {
         return Verdict::Fail(text);
     }
     let _share = match gate::enter(gate::nodes(&topology)) {
@@ -149,7 +170,7 @@ fn live(test: &'static TestCase, body: Body) -> Verdict {
         })
     };
     let (net, ending, leftovers) = match started {
-        Ok(_detached) => wait(&progress, &stop, &claimed),
+        Ok(_detached) => wait(test, &progress, &stop, &claimed),
         Err(error) => {
             (None, Ending::Failed(Error::new("start the thread of the test", error)), Ok(Vec::new()))
         }
@@ -215,15 +236,34 @@ fn body_thread(
     }
     report::at_body_end(&net, &how(test, &ending));
     let _waiting = tell.send(Progress::BodyEnded);
-    let leftovers =
-        net.body.settle().doing(|| "return to the body's namespaces").and_then(|()| tear_down(&net));
+    if let Err(error) = linger(test, &net, &how(test, &ending)) {
+        return Some((Ending::Failed(Error::new("wait with the network", error)), tear_down_here(&net)));
+    }
+    let leftovers = tear_down_here(&net);
     Some((ending, leftovers))
+}
+
+fn tear_down_here(net: &Arc<Net>) -> Result<Vec<Leftover>, Error> {
+    net.body.settle().doing(|| "return to the body's namespaces").and_then(|()| tear_down(net))
+}
+
+/// Keeps the network up where somebody is to look at it: that of a program, and on request that of a test that failed.
+fn linger(test: &TestCase, net: &Arc<Net>, how: &report::How) -> std::io::Result<()> {
+    let passed = matches!(how, report::How::Passed) && net.witness.uncaught().is_empty();
+    match (test.program, passed) {
+        (true, true) => pause::explore(net),
+        // A value that is none has failed the test already.
+        (_, false) if pause::is_wanted() == Ok(true) && test.fails.is_none() => {
+            pause::after_failure(net, how)
+        }
+        _ => Ok(()),
+    }
 }
 
 type Ended = (Option<Arc<Net>>, Ending, Result<Vec<Leftover>, Error>);
 
 /// Waits on libtest's thread for the end of a test, or for its timeout.
-fn wait(progress: &mpsc::Receiver<Progress>, stop: &Stop, claimed: &AtomicBool) -> Ended {
+fn wait(test: &TestCase, progress: &mpsc::Receiver<Progress>, stop: &Stop, claimed: &AtomicBool) -> Ended {
     let mut net: Option<Arc<Net>> = None;
     let mut body_ended = false;
     loop {
@@ -238,7 +278,7 @@ fn wait(progress: &mpsc::Receiver<Progress>, stop: &Stop, claimed: &AtomicBool) 
             Ok(Progress::Ended(ending, leftovers)) => return (net, ending, leftovers),
             Err(RecvTimeoutError::Timeout) => {
                 if let (false, Some(net)) = (claimed.swap(true, Ordering::AcqRel), &net) {
-                    let leftovers = time_out(net, stop);
+                    let leftovers = time_out(test, net, stop);
                     let limit = net.clock.limit.unwrap_or_default();
                     return (Some(Arc::clone(net)), Ending::TimedOut(limit), leftovers);
                 }
@@ -254,8 +294,10 @@ fn wait(progress: &mpsc::Receiver<Progress>, stop: &Stop, claimed: &AtomicBool) 
 }
 
 /// Tears a network down in place of a body that did not end.
-fn time_out(net: &Arc<Net>, stop: &Stop) -> Result<Vec<Leftover>, Error> {
+fn time_out(test: &TestCase, net: &Arc<Net>, stop: &Stop) -> Result<Vec<Leftover>, Error> {
     report::at_timeout(net);
+    // What could not wait is torn down all the same.
+    let lingered = linger(test, net, &report::How::TimedOut).doing(|| "wait with the network");
     // A body that waits is dropped; one that runs or blocks cannot be.
     net.ended.store(true, Ordering::Release);
     stop.0.notify_one();
@@ -265,8 +307,10 @@ fn time_out(net: &Arc<Net>, stop: &Stop) -> Result<Vec<Leftover>, Error> {
         // The receiver waits for this.
         let _waiting = tell.send(settled.and_then(|()| tear_down(&inside)));
     })?;
-    told.recv()
-        .unwrap_or_else(|_| Err(Error::because("tear down the network", "the thread that does it panicked")))
+    let torn_down = told
+        .recv()
+        .unwrap_or_else(|_| Err(Error::because("tear down the network", "the thread that does it panicked")));
+    lingered.and(torn_down)
 }
 
 fn verdict(
@@ -423,8 +467,8 @@ fn unmet(test: &TestCase) -> Option<String> {
 }
 
 /// How long the body may take; `None` is without end.
-fn limit(declared: Option<Duration>) -> Result<Option<Duration>, String> {
-    if is_debugged() {
+fn limit(test: &TestCase) -> Result<Option<Duration>, String> {
+    if is_debugged() || test.program && test.timeout.is_none() {
         return Ok(None);
     }
     match env::var("NETNS_TEST_TIMEOUT") {
@@ -433,7 +477,7 @@ fn limit(declared: Option<Duration>) -> Result<Option<Duration>, String> {
             Ok(limit) => Ok(Some(limit)),
             Err(problem) => Err(format!("NETNS_TEST_TIMEOUT is `{value}`: {problem} (or `none`)")),
         },
-        Err(env::VarError::NotPresent) => Ok(Some(declared.unwrap_or(DEFAULT_TIMEOUT))),
+        Err(env::VarError::NotPresent) => Ok(Some(test.timeout.unwrap_or(DEFAULT_TIMEOUT))),
         Err(error) => Err(format!("NETNS_TEST_TIMEOUT: {error}")),
     }
 }

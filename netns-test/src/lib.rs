@@ -83,6 +83,7 @@
 //! | `NETNS_TEST_UNSUPPORTED=skip` | where tests cannot run, they are skipped, and say so on stderr; libtest counts them as ok |
 //! | `NETNS_TEST_USERNS=0` | no user namespace for the process: netns tests then need root |
 //! | `NETNS_TEST_REPORT` | `always` or `never`: of which tests the network is shown; by default of those that fail |
+//! | `NETNS_TEST_PAUSE=1` | the network of a failed test waits, with the command that enters each node, until Enter or SIGCONT |
 //! | `NO_COLOR` | if set, the report has no colours; otherwise it has on a terminal, with `--nocapture` |
 //! | `NETNS_TEST_SWITCH` | `macvlan` or `bridge`: what switches are made of |
 //! | `NETNS_TEST_DIR` | where the files of failed tests go, in place of `target/netns-test` |
@@ -115,6 +116,7 @@ mod network;
 mod node;
 pub mod packet;
 mod panics;
+mod pause;
 mod plan;
 mod probe;
 mod processes;
@@ -132,7 +134,7 @@ mod teardown;
 mod topology;
 mod worker;
 
-pub use netns_test_macros::{FromNetwork, netns_test, test};
+pub use netns_test_macros::{FromNetwork, main, netns_test, test};
 pub use netns_test_model::Family;
 pub use netns_test_model::graph::{Addresses, Routes};
 

@@ -1,7 +1,7 @@
 //! The namespaces of one node, and entering them.
 
 use std::marker::PhantomData;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::{fs, io};
 
@@ -67,6 +67,11 @@ impl Namespaces {
     /// The network namespace's inode number, which is its name in the kernel (namespaces(7)).
     pub(crate) fn inode(&self) -> u64 {
         self.inodes.net
+    }
+
+    /// The descriptors of the network, the mount and the UTS namespace.
+    pub(crate) fn descriptors(&self) -> [RawFd; 3] {
+        [&self.net, &self.mount, &self.uts].map(AsRawFd::as_raw_fd)
     }
 
     /// The inode numbers of all three; no two namespaces of whatever kind have the same.

@@ -9,6 +9,7 @@ pub(crate) mod fork;
 pub(crate) mod mount;
 pub(crate) mod process;
 pub(crate) mod shared;
+pub(crate) mod signal;
 pub(crate) mod sockets;
 pub(crate) mod userns;
 

@@ -78,6 +78,7 @@ const fn case(nodes: &'static [&'static str]) -> TestCase {
         require: &[],
         should_panic: ShouldPanic::No,
         fails: None,
+        program: false,
     }
 }
 

@@ -33,6 +33,9 @@ fn rules(_a: Node) {}
 #[netns_test(matrix(family = [v4, v6], skip(family = v4), skip(family = v6)))]
 fn none_left(_a: Node) {}
 
+#[netns_test(matrix(family = [v4]), matrix(nodes = [2]))]
+fn two() {}
+
 #[netns_test(fails)]
 fn no_reason() {}
 
