@@ -13,7 +13,7 @@ use netns_test_tests::{NOBODY, Running, is_root, rerun};
 async fn fails(client: Node, web_server: Node) {
     let held = client.listen_tcp(7).await.expect("a port");
     web_server.write("/etc/only-here", "found\n").expect("a file");
-    web_server.spawn_thread("waits", || std::thread::park());
+    web_server.spawn_thread("waits", std::thread::park);
     let sleeping = web_server.command("sleep").arg("1000").spawn().await.expect("a program");
     assert_eq!(held.local_addr().expect("an address").port(), 8, "beside {}", sleeping.id());
 }
