@@ -27,7 +27,7 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{Pid, getpid, pipe2, read, setsid, write};
 
 use crate::error::{Doing, Error};
-use crate::processes::{self, Ticks};
+use crate::processes::{self, Children, Ticks};
 use crate::sys::fork::{self, Death};
 
 /// How many namespaces can be in use at once; 8 bytes of address space each, and no memory before they are.
@@ -253,7 +253,7 @@ fn serve(watched: OwnedFd, socket: OwnedFd, slots: &[AtomicU64]) -> io::Result<(
     let used = slots[0].load(Ordering::Acquire) as usize;
     let own: Vec<u64> = slots[1..=used].iter().map(|slot| slot.load(Ordering::Acquire)).collect();
     let is_ours = |inode: u64| inode != 0 && own.contains(&inode);
-    processes::end_all(is_ours, end).map_err(io::Error::from)
+    processes::end_all(is_ours, end, Children::Reaped).map_err(io::Error::from)
 }
 
 /// Starts the first process of a new PID namespace.

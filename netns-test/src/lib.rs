@@ -139,7 +139,7 @@ pub use netns_test_model::Family;
 pub use netns_test_model::graph::{Addresses, Routes};
 
 pub use crate::error::Error;
-pub use crate::fault::Fault;
+pub use crate::fault::{Crashed, Fault};
 pub use crate::inject::{Argument, FromNetwork};
 pub use crate::job::{JoinError, JoinHandle};
 pub use crate::netlink::state;

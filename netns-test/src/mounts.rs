@@ -15,7 +15,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::stat::Mode;
 use nix::sys::statvfs::{FsFlags, statvfs};
@@ -253,6 +253,12 @@ impl Base {
 /// /proc/net is /proc/self/net: the main thread's, so the host's (proc(5)).
 pub(crate) fn bind_proc_net() -> Result<(), Error> {
     bind("/proc/thread-self/net".as_ref(), "/proc/self/net".as_ref())
+}
+
+/// Takes back what [`bind_proc_net`] did in the calling thread's mount namespace: of a thread that is gone, nothing can be
+/// mounted over it.
+pub(crate) fn unbind_proc_net() -> Result<(), Error> {
+    umount2("/proc/self/net", MntFlags::MNT_DETACH).doing(|| "uncover `/proc/self/net`")
 }
 
 fn bind(source: &Path, target: &Path) -> Result<(), Error> {

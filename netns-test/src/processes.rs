@@ -35,11 +35,20 @@ impl Ticks {
     }
 }
 
+/// What becomes of killed children of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Children {
+    /// They are reaped: nobody else will.
+    Reaped,
+    /// Whoever started them waits for them.
+    LeftToTheirParents,
+}
+
 /// Kills the processes that are in namespaces of these inode numbers, and what they have started, until none is left.
 ///
-/// Those that are children of this process are reaped: nobody else will. The kernel gives the number of a namespace that is
+/// The kernel gives the number of a namespace that is
 /// gone to the next one, so where the namespaces are not held, only processes that were started `until` their end count.
-pub(crate) fn end_all(is_ours: impl Fn(u64) -> bool, until: Ticks) -> Result<(), Error> {
+pub(crate) fn end_all(is_ours: impl Fn(u64) -> bool, until: Ticks, children: Children) -> Result<(), Error> {
     let started = Instant::now();
     // A process may start another one before it is killed.
     loop {
@@ -48,7 +57,7 @@ pub(crate) fn end_all(is_ours: impl Fn(u64) -> bool, until: Ticks) -> Result<(),
             return Ok(());
         }
         for &process in &found {
-            end(Pid::from_raw(process)).doing(|| format!("kill process {process}"))?;
+            end(Pid::from_raw(process), children).doing(|| format!("kill process {process}"))?;
         }
         if started.elapsed() > PATIENCE {
             return Err(Error::because("kill processes", format!("{found:?} do not die")));
@@ -113,9 +122,10 @@ pub(crate) fn numbers(directory: &str) -> io::Result<impl Iterator<Item = i32>> 
     Ok(fs::read_dir(directory)?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()))
 }
 
-/// Kills a process, and reaps it if it is a child.
-fn end(process: Pid) -> nix::Result<()> {
+/// Kills a process, and reaps it if it is a child and that is wanted.
+fn end(process: Pid, children: Children) -> nix::Result<()> {
     match kill(process, Signal::SIGKILL) {
+        Ok(()) | Err(nix::Error::ESRCH) if children == Children::LeftToTheirParents => return Ok(()),
         Ok(()) | Err(nix::Error::ESRCH) => {}
         Err(error) => return Err(error),
     }

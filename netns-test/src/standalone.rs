@@ -145,6 +145,7 @@ fn end<R>(net: &Arc<Net>, ran: Result<R, Caught>) -> Result<Result<R, Error>, Ca
     let uncaught = net.witness.uncaught();
     texts
         .extend(uncaught.iter().filter(|(index, _)| Some(*index) != own).map(|(_, record)| describe(record)));
+    texts.extend(net.faults.failures());
     match leftovers {
         Ok(threads) if threads.is_empty() => {}
         Ok(threads) => {

@@ -17,9 +17,10 @@ use crate::error::{Doing, Error};
 use crate::namespace::{Depth, Namespaces, enter};
 use crate::netlink::{DiagSocket, Request, RouteSocket};
 use crate::network::Net;
+use crate::node::Node;
 use crate::panics::AllowPanics;
-use crate::processes::Ticks;
-use crate::{processes, sys};
+use crate::processes::{Children, Ticks};
+use crate::{mounts, processes, sys};
 
 /// How long threads that still run may take to come to rest, after which they count as spinning.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -57,7 +58,9 @@ pub(crate) fn tear_down(net: &Arc<Net>) -> Result<Vec<Leftover>, Error> {
     let killed = ended_processes.and(kill_processes(net));
     let ended = || workers.iter().all(|worker| worker.has_ended());
     // First what ends by itself: a server whose socket is destroyed under it would call that a failure.
-    let mut leftovers = come_to_rest(net, 3, ended)?;
+    let all = net.all_namespaces();
+    let is_inside = |inode: u64| all.iter().any(|own| own.inode() == inode);
+    let mut leftovers = come_to_rest(net, is_inside, 3, ended)?;
     // What still blocks is told by errors, and may panic over them.
     let _told = AllowPanics::new(Arc::clone(net));
     for namespaces in net.all_namespaces() {
@@ -71,7 +74,7 @@ pub(crate) fn tear_down(net: &Arc<Net>) -> Result<Vec<Leftover>, Error> {
     if !leftovers.is_empty() {
         shut_down_sockets(net)?;
         // The last word: what is about to end is not left behind.
-        leftovers = come_to_rest(net, 12, ended)?;
+        leftovers = come_to_rest(net, is_inside, 12, ended)?;
     }
     for node in &nodes {
         if let Some(socket) = node.take_route_socket() {
@@ -79,6 +82,43 @@ pub(crate) fn tear_down(net: &Arc<Net>) -> Result<Vec<Leftover>, Error> {
         }
     }
     killed.map(|()| leftovers)
+}
+
+/// Ends everything in one node, so that it can be started again. The calling thread has to be one of the test's, and elsewhere.
+///
+/// Returns the threads that cannot be ended.
+pub(crate) fn empty(net: &Net, node: &Node) -> Result<Vec<String>, Error> {
+    let namespaces = node.namespaces();
+    let workers = node.stop_work();
+    let ended = || workers.iter().all(|worker| worker.has_ended());
+    let programs = node.stop_programs();
+    let is_here = |inode: u64| namespaces.inodes().contains(&inode);
+    let kill = || processes::end_all(is_here, Ticks::LAST, Children::LeftToTheirParents);
+    if sys::process::has_children() {
+        kill()?;
+    }
+    let is_inside = |inode: u64| inode == namespaces.inode();
+    let mut leftovers = come_to_rest(net, is_inside, 3, ended)?;
+    // What a thread has started at the last moment.
+    if sys::process::has_children() {
+        kill()?;
+    }
+    programs.iter().try_for_each(|program| program.await_end())?;
+    {
+        let _inside = enter(namespaces, Depth::Whole).doing(|| "enter a node that has crashed")?;
+        if !workers.is_empty() {
+            mounts::unbind_proc_net()?;
+        }
+        if has_sockets().doing(|| "count the sockets of a node that has crashed")? {
+            let diag = DiagSocket::open().doing(|| "open a socket of sock_diag")?;
+            diag.destroy_all().doing(|| "destroy the sockets of a node that has crashed")?;
+        }
+    }
+    if !leftovers.is_empty() {
+        leftovers = come_to_rest(net, is_inside, 12, ended)?;
+    }
+    forget_neighbours(&*node.route_socket().doing(|| "forget the neighbours of a node that has crashed")?)?;
+    Ok(leftovers.iter().map(Leftover::to_string).collect())
 }
 
 /// Whether the calling thread's network namespace has TCP or UDP sockets left, by the kernel's own counters.
@@ -184,25 +224,25 @@ fn kill_processes(net: &Net) -> Result<(), Error> {
     }
     let all = net.all_namespaces();
     let is_ours = |inode: u64| all.iter().any(|own| own.inodes().contains(&inode));
-    processes::end_all(is_ours, Ticks::LAST)
+    processes::end_all(is_ours, Ticks::LAST, Children::Reaped)
 }
 
-/// Whether a link of /proc names one of these network namespaces. A thread that has ended or cannot be read is not in.
-fn is_inside(all: &[Arc<Namespaces>], link: &str) -> bool {
-    processes::inode(link).is_some_and(|found| all.iter().any(|own| own.inode() == found))
-}
-
-/// Waits until the test's other threads have ended or block, and panics have been looked at.
+/// Waits until the other threads in these network namespaces of the test have ended or block, and panics have been looked at.
 ///
 /// Threads block when they are seen to do so this often in a row.
-fn come_to_rest(net: &Net, often: u32, workers_ended: impl Fn() -> bool) -> Result<Vec<Leftover>, Error> {
+fn come_to_rest(
+    net: &Net,
+    is_inside: impl Fn(u64) -> bool,
+    often: u32,
+    workers_ended: impl Fn() -> bool,
+) -> Result<Vec<Leftover>, Error> {
     let started = Instant::now();
     let mut quiet_since = started;
     let own = gettid().as_raw();
     let mut pause = Duration::from_micros(20);
     let mut rested = 0;
     loop {
-        let list = || threads_inside(net, own).doing(|| "list the threads of the test");
+        let list = || threads_inside(&is_inside, own).doing(|| "list the threads of the test");
         let mut threads = list()?;
         if threads.is_empty() {
             // A list ends early where the thread that it has come to ends meanwhile (`next_tid` in fs/proc/base.c).
@@ -241,11 +281,12 @@ fn make_idle(tid: i32) -> Result<(), Error> {
     }
 }
 
-/// The threads of this process that are in the test's namespaces, but for one.
-fn threads_inside(net: &Net, own: i32) -> io::Result<Vec<(i32, Leftover)>> {
-    let all = net.all_namespaces();
-    let inside = processes::numbers("/proc/self/task")?
-        .filter(|&tid| tid != own && is_inside(&all, &format!("/proc/self/task/{tid}/ns/net")));
+/// The threads of this process that are in network namespaces of these inode numbers, but for one.
+fn threads_inside(is_inside: &impl Fn(u64) -> bool, own: i32) -> io::Result<Vec<(i32, Leftover)>> {
+    // A thread that has ended or cannot be read is not in.
+    let inside = processes::numbers("/proc/self/task")?.filter(|&tid| {
+        tid != own && processes::inode(&format!("/proc/self/task/{tid}/ns/net")).is_some_and(is_inside)
+    });
     Ok(inside
         .filter_map(|tid| {
             // proc_pid_stat(5): "tid (name) state …"; the name may hold parentheses. A thread that ended has no file.

@@ -3,6 +3,7 @@
 //! What vanishes is picked out by filters at the nodes' interfaces, each fault's its own: so faults overlap freely, and a link
 //! works again when the last one that concerns it has ended.
 
+mod crash;
 mod frames;
 mod hook;
 mod partition;
@@ -12,6 +13,7 @@ use std::panic::Location;
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+pub use self::crash::Crashed;
 use self::hook::Hook;
 pub(crate) use self::hook::Hooked;
 use crate::error::{Doing, Error};
@@ -80,7 +82,12 @@ impl Faults {
         self.state().notes.retain(|note| note.number != number || note.ended.is_some());
     }
 
-    /// What went wrong when guards were dropped: it fails the test.
+    /// Says what went wrong when a guard was dropped: it fails the test.
+    fn fail(&self, failure: &str) {
+        self.state().failures.push(failure.to_owned());
+    }
+
+    /// What went wrong when guards were dropped.
     pub(crate) fn failures(&self) -> Vec<String> {
         self.state().failures.clone()
     }
@@ -208,7 +215,7 @@ impl Drop for Fault {
     fn drop(&mut self) {
         let net = self.active.as_ref().map(|active| Weak::clone(&active.net));
         if let (Err(error), Some(net)) = (self.end(), net.and_then(|net| net.upgrade())) {
-            net.faults.state().failures.push(format!("{error} (as the guard of a fault was dropped)"));
+            net.faults.fail(&format!("{error} (as the guard of a fault was dropped)"));
         }
     }
 }

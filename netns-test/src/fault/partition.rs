@@ -278,7 +278,7 @@ impl Group {
             // What is known on a link alone is known by the link's own addresses.
             let addresses = node.addresses()?.into_iter().filter(|address| address.scope == Scope::Global);
             ips.extend(addresses.map(|address| address.ip));
-            ips.extend(node.planned_addresses());
+            ips.extend(node.own_addresses());
         }
         let mut ips: Vec<IpAddr> = ips.into_iter().collect();
         ips.sort_unstable();

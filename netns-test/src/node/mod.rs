@@ -66,6 +66,8 @@ pub(crate) struct NodeState {
     /// How often interfaces are unplugged.
     unplugged: Mutex<HashMap<u32, usize>>,
     hooked: Hooked,
+    /// Whether it has crashed: nothing can be started in it.
+    out: AtomicBool,
     pub(crate) programs: Programs,
     pub(crate) layers: Mutex<Layers>,
     /// Whether it has left its network.
@@ -93,6 +95,7 @@ impl NodeState {
             kept: Mutex::new(Vec::new()),
             unplugged: Mutex::default(),
             hooked: Hooked::default(),
+            out: AtomicBool::new(false),
             programs: Programs::default(),
             layers: Mutex::default(),
             has_left: AtomicBool::new(false),
@@ -273,11 +276,10 @@ impl Node {
     }
 
     fn resume(&self, error: job::JoinError) -> ! {
+        let why = if self.net().is_ok() { "it has crashed" } else { "its test has ended" };
         match error.into_panic() {
             Some(payload) => panics::resume(payload),
-            None => {
-                self.fail(format!("work in the node `{}` was cancelled: its test has ended", self.name()))
-            }
+            None => self.fail(format!("work in the node `{}` was cancelled: {why}", self.name())),
         }
     }
 
@@ -448,9 +450,32 @@ impl Node {
         plans.map(|interface| Interface::planned(self.clone(), interface)).collect()
     }
 
-    /// The addresses that it was declared with.
-    pub(crate) fn planned_addresses(&self) -> impl Iterator<Item = IpAddr> {
+    /// The node's own addresses, the one that its name resolves to first at the front.
+    pub(crate) fn own_addresses(&self) -> impl Iterator<Item = IpAddr> {
         self.0.plan.addresses()
+    }
+
+    pub(crate) fn is_out(&self) -> bool {
+        self.0.out.load(Ordering::Acquire)
+    }
+
+    /// From here on nothing can be started in the node; `false` if that has been so already.
+    pub(crate) fn begin_outage(&self) -> bool {
+        // With its threads locked: whoever starts one has done so before, or will not.
+        let _workers = self.0.workers();
+        !self.0.out.swap(true, Ordering::AcqRel)
+    }
+
+    pub(crate) fn end_outage(&self) {
+        self.0.out.store(false, Ordering::Release);
+    }
+
+    /// Asks its threads to drop what they run, and to end; it has none any more.
+    pub(crate) fn stop_work(&self) -> Vec<Arc<Worker>> {
+        let mut workers = std::mem::take(&mut *self.0.workers());
+        workers.append(&mut self.0.servers.lock().unwrap_or_else(PoisonError::into_inner));
+        workers.iter().for_each(|worker| worker.stop());
+        workers
     }
 
     pub(crate) fn namespaces(&self) -> &Arc<Namespaces> {
@@ -506,6 +531,9 @@ impl Node {
         let mut workers = self.0.workers();
         // Tear-down says that the test has ended before it takes the threads: none is started after that.
         let net = self.net().doing(|| format!("use the node `{}`", self.name()))?;
+        if self.is_out() {
+            return Err(Error::because(format!("use the node `{}`", self.name()), "it has crashed"));
+        }
         if workers.is_empty() {
             workers.push(self.start_worker(&net, true)?);
         }

@@ -21,6 +21,11 @@ impl Programs {
         drop(self.launcher.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
+    /// Those that have been started, whatever became of them.
+    fn all(&self) -> Vec<Arc<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// How those failed of which the test does not know yet.
     pub(crate) fn failures(&self) -> Vec<String> {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
@@ -49,6 +54,9 @@ impl Node {
         let operation = || format!("start programs in `{}`", self.name());
         let net = self.net().map_err(|error| Error::new(operation(), error))?;
         let mut slot = self.0.programs.launcher.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_out() {
+            return Err(Error::because(operation(), "it has crashed"));
+        }
         if let Some(launcher) = &*slot {
             return Ok(Arc::clone(launcher));
         }
@@ -58,6 +66,14 @@ impl Node {
         // Torn down meanwhile: it must not outlive the test.
         self.net().map_err(|error| Error::new(operation(), error))?;
         Ok(Arc::clone(slot.insert(launcher)))
+    }
+
+    /// Has no more programs started, and returns those that have been; that they end is no failure.
+    pub(crate) fn stop_programs(&self) -> Vec<Arc<Running>> {
+        self.0.programs.stop();
+        let programs = self.0.programs.all();
+        programs.iter().for_each(|program| program.expect_end());
+        programs
     }
 
     pub(crate) fn keep_running(&self, running: &Arc<Running>) {

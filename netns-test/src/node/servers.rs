@@ -1,6 +1,5 @@
 //! Servers that this crate runs in a node.
 
-use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
 
 use super::Node;
@@ -10,11 +9,6 @@ use crate::namespace::Depth;
 use crate::worker::Worker;
 
 impl Node {
-    /// The node's own addresses, the one that its name resolves to first at the front.
-    pub(crate) fn own_addresses(&self) -> impl Iterator<Item = IpAddr> {
-        self.0.plan.addresses()
-    }
-
     /// Runs a server on a thread of its own: the node's may be blocked by the very code that asks the server. It ends with
     /// the test.
     ///

@@ -111,6 +111,10 @@ impl Node {
 
     /// Makes a socket while the calling thread is in the node's network.
     fn born_here<S>(&self, make: impl FnOnce() -> io::Result<S>) -> io::Result<S> {
+        if self.is_out() {
+            let text = format!("the node `{}` has crashed", self.name());
+            return Err(io::Error::new(io::ErrorKind::NotConnected, text));
+        }
         let _inside = self.enter_depth(Depth::Network)?;
         make()
     }

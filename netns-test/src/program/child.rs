@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus, Output};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use std::{fmt, fs, thread};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -20,6 +20,9 @@ use crate::sys;
 
 /// How many of a program's last lines an error shows.
 const LAST_LINES: usize = 20;
+
+/// How long a killed program may take to be gone.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A program that was started in a node.
 ///
@@ -208,6 +211,25 @@ impl Running {
             if read == 0 {
                 return Ok(false);
             }
+        }
+    }
+
+    /// Somebody else is about to kill it.
+    pub(crate) fn expect_end(&self) {
+        let mut state = self.state();
+        state.expected |= state.status.is_none();
+    }
+
+    /// Waits until its end is known here, after it has been killed.
+    pub(crate) fn await_end(&self) -> Result<(), Error> {
+        let is_going = |state: &mut State| state.status.is_none() && state.broken.is_none();
+        let waited = self.changed.wait_timeout_while(self.state(), PATIENCE, is_going);
+        let (state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        let operation = || format!("wait for the end of `{}`", self.name);
+        match &state.broken {
+            Some(why) => Err(Error::because(operation(), why.clone())),
+            None if waited.timed_out() => Err(Error::because(operation(), "it does not die")),
+            None => Ok(()),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::network::Net;
 use crate::node::NodeState;
 use crate::panics::AllowPanics;
 use crate::plan::{Joining, NodePlan};
-use crate::processes::{self, Ticks};
+use crate::processes::{self, Children, Ticks};
 use crate::{mounts, sys, worker};
 
 /// How long the tasks of a node that leaves may take to come to an end of their own.
@@ -132,7 +132,7 @@ pub(crate) fn leave(net: &Arc<Net>, node: &Arc<NodeState>) -> Result<bool, Error
     node.programs.stop();
     let inodes = node.namespaces.inodes();
     if sys::process::has_children() {
-        processes::end_all(|inode| inodes.contains(&inode), Ticks::LAST)?;
+        processes::end_all(|inode| inodes.contains(&inode), Ticks::LAST, Children::Reaped)?;
     }
     let started = Instant::now();
     // First what ends by itself: a server whose socket is destroyed under it would call that a failure.
