@@ -17,6 +17,7 @@ fn array() {
             dns: ::core::option::Option::None,
             runtime: ::netns_test::__private::Runtime::CurrentThread,
             require: &[],
+            capture: ::core::option::Option::None,
             should_panic: ::netns_test::__private::ShouldPanic::No,
             fails: ::core::option::Option::None,
             program: false,

@@ -29,6 +29,7 @@ fn attributes() {
             dns: ::core::option::Option::None,
             runtime: ::netns_test::__private::Runtime::CurrentThread,
             require: &[],
+            capture: ::core::option::Option::None,
             should_panic: ::netns_test::__private::ShouldPanic::With("boom"),
             fails: ::core::option::Option::None,
             program: false,

@@ -27,6 +27,7 @@ fn every_key() {
                 workers: ::core::option::Option::Some(2usize),
             },
             require: &[crate::reexports::netns_test::__private::Require::Root],
+            capture: ::core::option::Option::None,
             should_panic: crate::reexports::netns_test::__private::ShouldPanic::No,
             fails: ::core::option::Option::None,
             program: false,

@@ -37,6 +37,7 @@ fn graph() {
             dns: ::core::option::Option::None,
             runtime: ::netns_test::__private::Runtime::CurrentThread,
             require: &[],
+            capture: ::core::option::Option::None,
             should_panic: ::netns_test::__private::ShouldPanic::No,
             fails: ::core::option::Option::None,
             program: false,

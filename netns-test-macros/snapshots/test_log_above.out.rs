@@ -21,6 +21,7 @@ fn test_log_above() {
             dns: ::core::option::Option::None,
             runtime: ::netns_test::__private::Runtime::CurrentThread,
             require: &[],
+            capture: ::core::option::Option::None,
             should_panic: ::netns_test::__private::ShouldPanic::No,
             fails: ::core::option::Option::None,
             program: false,

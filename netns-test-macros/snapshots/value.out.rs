@@ -22,6 +22,7 @@ fn value() {
             dns: ::core::option::Option::None,
             runtime: ::netns_test::__private::Runtime::CurrentThread,
             require: &[],
+            capture: ::core::option::Option::None,
             should_panic: ::netns_test::__private::ShouldPanic::No,
             fails: ::core::option::Option::None,
             program: false,

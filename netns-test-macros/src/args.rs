@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use netns_test_model::graph::{Addresses, Routes};
-use netns_test_model::{Family, Shape, parse_duration};
+use netns_test_model::{Capture, Family, Shape, parse_duration};
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens as _, format_ident};
 use syn::ext::IdentExt as _;
@@ -38,6 +38,7 @@ pub(crate) struct Args {
     pub(crate) require: Vec<Ident>,
     /// Why the test is known to fail.
     pub(crate) fails: Option<LitStr>,
+    pub(crate) capture: Option<Capture>,
     pub(crate) krate: Option<Path>,
     /// Every key that is there.
     pub(crate) keys: Vec<(String, Span)>,
@@ -58,7 +59,7 @@ pub(crate) enum Flavor {
 }
 
 /// Every key, and how it is written.
-const KEYS: [(&str, &str); 19] = [
+const KEYS: [(&str, &str); 20] = [
     ("nodes", "nodes = 2"),
     ("topology", "topology = ring"),
     ("routers", "routers(r1, r2)"),
@@ -77,6 +78,7 @@ const KEYS: [(&str, &str); 19] = [
     ("require", "require = [root]"),
     ("fails", "fails = \"why\""),
     ("matrix", "matrix(family = [v4, v6])"),
+    ("capture", "capture = always"),
     ("crate", "crate = ::netns_test"),
 ];
 
@@ -281,6 +283,10 @@ impl Args {
                 let message = format!("`matrix` is written with parentheses: `{}`", entry.example());
                 return Err(Error::new(entry.key.span(), message));
             }
+            "capture" => {
+                let when = entry.word()?.one_of("capture", Capture::ALL, |when| when.name())?;
+                self.capture = Some(when);
+            }
             "crate" => self.krate = Some(entry.path()?),
             _ => return Err(Error::new(entry.key.span(), unknown_key(key))),
         }
@@ -324,6 +330,9 @@ fn meant(word: &str) -> &str {
         "chain" => "line",
         "circle" => "ring",
         "full_mesh" | "full" | "complete" => "mesh",
+        "on_failure" | "failed" | "fail" => "failure",
+        "off" | "no" | "none" => "never",
+        "on" | "yes" | "all" => "always",
         _ => word,
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use netns_test_model::graph::Graph;
 use netns_test_model::kubernetes::Kubernetes;
-use netns_test_model::{Family, Shape};
+use netns_test_model::{Capture, Family, Shape};
 use proc_macro2::{Group, Ident, Span, TokenStream};
 use syn::{Attribute, LitStr, Path, Result, Signature, Type, Visibility};
 
@@ -31,6 +31,7 @@ pub(crate) struct Test {
     pub(crate) runtime: Runtime,
     pub(crate) require: Vec<Ident>,
     pub(crate) fails: Option<LitStr>,
+    pub(crate) capture: Option<Capture>,
     pub(crate) should_panic: ShouldPanic,
     pub(crate) ignored: bool,
     pub(crate) krate: Option<Path>,
@@ -102,6 +103,7 @@ pub(crate) fn check(args: Args, function: &Function, mut diag: Diag) -> Result<T
         runtime,
         require: args.require,
         fails: args.fails,
+        capture: args.capture,
         should_panic: attributes.should_panic,
         ignored: attributes.ignored,
         krate: args.krate,

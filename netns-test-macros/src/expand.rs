@@ -107,6 +107,13 @@ fn case(test: &Test, kind: Kind, private: &TokenStream) -> TokenStream {
     };
     let require = &test.require;
     let fails = option(test.fails.as_ref());
+    let capture = match &test.capture {
+        None => quote!(::core::option::Option::None),
+        Some(when) => {
+            let when = variant(when);
+            quote!(::core::option::Option::Some(#private::Capture::#when))
+        }
+    };
     let program = kind == Kind::Main;
     let should_panic = match &test.should_panic {
         ShouldPanic::No => quote!(No),
@@ -128,6 +135,7 @@ fn case(test: &Test, kind: Kind, private: &TokenStream) -> TokenStream {
             dns: #dns,
             runtime: #runtime,
             require: &[#(#private::Require::#require),*],
+            capture: #capture,
             should_panic: #private::ShouldPanic::#should_panic,
             fails: #fails,
             program: #program,

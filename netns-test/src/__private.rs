@@ -11,7 +11,7 @@ use tokio::task::LocalSet;
 pub use inventory;
 use netns_test_model::Alias;
 pub use netns_test_model::graph::{Addresses, Routes};
-pub use netns_test_model::{Family, Shape};
+pub use netns_test_model::{Capture, Family, Shape};
 
 pub use crate::topology::Topology;
 
@@ -51,6 +51,8 @@ pub struct TestCase {
     pub runtime: Runtime,
     /// What the process must be.
     pub require: &'static [Require],
+    /// Whether its packets are recorded, and kept; `None` is the default.
+    pub capture: Option<Capture>,
     /// Whether the body has to panic.
     pub should_panic: ShouldPanic,
     /// Why the test is known to fail.

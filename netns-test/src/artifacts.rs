@@ -24,12 +24,7 @@ pub(crate) struct Artifacts(Mutex<Option<PathBuf>>);
 impl Artifacts {
     /// The directory in which a node's programs leave their files.
     pub(crate) fn of_node(&self, test: &str, node: &str) -> Result<PathBuf, Error> {
-        let mut attempt = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let attempt = match &*attempt {
-            Some(made) => made.clone(),
-            None => attempt.insert(make(test)?).clone(),
-        };
-        let directory = attempt.join(node);
+        let directory = self.directory(test)?.join(node);
         let make = || {
             fs::create_dir_all(&directory)?;
             // Programs may be other users.
@@ -37,6 +32,15 @@ impl Artifacts {
         };
         make().doing(|| format!("create `{}`", directory.display()))?;
         Ok(directory)
+    }
+
+    /// The directory of this attempt itself.
+    pub(crate) fn directory(&self, test: &str) -> Result<PathBuf, Error> {
+        let mut attempt = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*attempt {
+            Some(made) => Ok(made.clone()),
+            None => Ok(attempt.insert(make(test)?).clone()),
+        }
     }
 
     /// Where the files of a failed test are, if it has any.

@@ -16,8 +16,8 @@ const RESERVE: usize = 64;
 /// Descriptors of a test without nodes: three namespaces of the body, its runtime, passing ones.
 const PER_TEST: usize = 16;
 
-/// Descriptors of a node: three namespaces, a netlink socket, its runtime once it has one.
-const PER_NODE: usize = 12;
+/// Descriptors of a node: three namespaces, a netlink socket, what records its packets, its runtime once it has one.
+const PER_NODE: usize = 13;
 
 /// How many pods a cluster may add before it asks for more descriptors.
 const SPARE: usize = 8;

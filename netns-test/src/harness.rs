@@ -20,7 +20,9 @@ use crate::namespace::prepare_thread;
 use crate::network::{Net, Network};
 use crate::panics::{Caught, Record};
 use crate::teardown::{Leftover, tear_down};
-use crate::{bootstrap, gate, janitor, panics, pause, plan, probe, provision, registry, report, sys, worker};
+use crate::{
+    bootstrap, capture, gate, janitor, panics, pause, plan, probe, provision, registry, report, sys, worker,
+};
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -151,6 +153,13 @@ fn live(test: &'static TestCase, body: Body) -> Verdict {
     if let Err(text) = report::Wanted::read().and_then(|_| pause::is_wanted()) {
         return Verdict::Fail(text);
     }
+    let mut packets = match capture::Wanted::read(test.capture, topology.nodes.len()) {
+        Ok(wanted) => wanted,
+        Err(text) => return Verdict::Fail(text),
+    };
+    if let Err(error) = packets.start() {
+        return Verdict::Fail(error.to_string());
+    }
     let _share = match gate::enter(gate::nodes(&topology)) {
         Ok(share) => share,
         Err(cause) => return Verdict::Unsupported(cause),
@@ -162,7 +171,7 @@ fn live(test: &'static TestCase, body: Body) -> Verdict {
         let (stop, claimed) = (stop.clone(), Arc::clone(&claimed));
         // Named as libtest names its own threads, so that panic messages read as usual.
         thread::Builder::new().name(test.path().to_owned()).spawn(move || {
-            let ended = body_thread(test, topology, limit, body, &stop, &tell, &claimed);
+            let ended = body_thread(test, Terms { topology, limit, packets }, body, &stop, &tell, &claimed);
             if let Some((ending, leftovers)) = ended {
                 // libtest's thread waits for this, unless the timeout passed.
                 let _timed_out = tell.send(Progress::Ended(ending, leftovers));
@@ -191,6 +200,8 @@ fn live(test: &'static TestCase, body: Body) -> Verdict {
         );
     }
     if let Some(net) = net {
+        verdict = keep_packets(&net, verdict);
+        net.packets.close();
         verdict = show_network(&net, &how, verdict);
         verdict = keep_artifacts(&net, verdict);
         hold(&net);
@@ -198,18 +209,26 @@ fn live(test: &'static TestCase, body: Body) -> Verdict {
     verdict
 }
 
+/// What a test's network is made by.
+struct Terms {
+    topology: Topology,
+    limit: Option<Duration>,
+    packets: capture::Wanted,
+}
+
 /// The life of the body's thread; `None` when libtest's thread has taken over.
 fn body_thread(
     test: &'static TestCase,
-    topology: Topology,
-    limit: Option<Duration>,
+    terms: Terms,
     body: Body,
     stop: &Stop,
     tell: &mpsc::Sender<Progress>,
     claimed: &AtomicBool,
 ) -> Option<(Ending, Result<Vec<Leftover>, Error>)> {
+    let Terms { topology, limit, packets } = terms;
     let plan = plan::plan(&topology);
-    let made = prepare_thread().and_then(|()| provision::provision(test.path(), plan, test.runtime, limit));
+    let made =
+        prepare_thread().and_then(|()| provision::provision(test.path(), plan, test.runtime, limit, packets));
     let net = match made {
         Ok(net) => net,
         Err(error) => return Some((Ending::Failed(error), Ok(Vec::new()))),
@@ -416,10 +435,25 @@ fn show_network(net: &Arc<Net>, how: &report::How, verdict: Verdict) -> Verdict 
     }
 }
 
+/// Writes the packets of a test that failed to a file.
+fn keep_packets(net: &Net, verdict: Verdict) -> Verdict {
+    let is_wanted = match verdict {
+        Verdict::Unsupported(_) => false,
+        Verdict::Pass => net.packets.are_kept_always(),
+        Verdict::Fail(_) | Verdict::Panicked(_) => true,
+    };
+    let written = if is_wanted { report::write_packets(net) } else { Ok(()) };
+    match (written, verdict) {
+        (Ok(()), verdict) => verdict,
+        (Err(error), Verdict::Pass) => Verdict::Fail(error.to_string()),
+        (Err(error), failed) => failed.say(&error.to_string()),
+    }
+}
+
 /// Keeps the files of a failed test, and says where they are; removes those of one that passed.
 fn keep_artifacts(net: &Net, verdict: Verdict) -> Verdict {
     match verdict {
-        Verdict::Pass => {
+        Verdict::Pass if !net.packets.are_kept_always() => {
             net.artifacts.discard().map_or_else(|error| Verdict::Fail(error.to_string()), |()| Verdict::Pass)
         }
         failed => match net.artifacts.kept() {

@@ -72,7 +72,7 @@
 //! ended from outside: the test's output names it.
 //!
 //! A test that fails shows its network: what stands out (a refused port, an interface that is down, a full backlog, counters that are 0
-//! when all is well), a drawing with names and addresses, traffic, sockets, and, when it timed out, what still ran. A panic is looked at
+//! when all is well), a drawing with names and addresses, traffic, packets, sockets, and, when it timed out, what still ran. [`guide::failures`] says more. A panic is looked at
 //! before it unwinds, other failures before the network is torn down. The README has an example.
 //!
 //! # Environment variables
@@ -84,6 +84,7 @@
 //! | `NETNS_TEST_USERNS=0` | no user namespace for the process: netns tests then need root |
 //! | `NETNS_TEST_REPORT` | `always` or `never`: of which tests the network is shown; by default of those that fail |
 //! | `NETNS_TEST_PAUSE=1` | the network of a failed test waits, with the command that enters each node, until Enter or SIGCONT |
+//! | `NETNS_TEST_CAPTURE` | `failure`, `always` or `never`: overrides every test's `capture` |
 //! | `NO_COLOR` | if set, the report has no colours; otherwise it has on a terminal, with `--nocapture` |
 //! | `NETNS_TEST_SWITCH` | `macvlan` or `bridge`: what switches are made of |
 //! | `NETNS_TEST_DIR` | where the files of failed tests go, in place of `target/netns-test` |
@@ -94,6 +95,7 @@ pub mod __private;
 
 mod artifacts;
 mod bootstrap;
+mod capture;
 mod directory;
 #[cfg(feature = "dns")]
 pub mod dns;
@@ -158,6 +160,9 @@ pub mod guide {
     #[cfg(feature = "kubernetes")]
     #[doc = include_str!("../docs/kubernetes.md")]
     pub mod kubernetes {}
+
+    #[doc = include_str!("../docs/failures.md")]
+    pub mod failures {}
 
     #[doc = include_str!("../docs/programs.md")]
     pub mod programs {}

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::__private::Runtime;
 use crate::artifacts::Artifacts;
+use crate::capture::Packets;
 use crate::error::Error;
 use crate::fault::Faults;
 use crate::namespace::Namespaces;
@@ -35,6 +36,8 @@ pub(crate) struct Net {
     /// The files that it leaves when it fails.
     pub(crate) artifacts: Artifacts,
     pub(crate) faults: Faults,
+    /// The packets of its nodes.
+    pub(crate) packets: Packets,
     /// What has been collected for its report.
     pub(crate) report: report::Notes,
     /// What a cluster has at the moment.

@@ -32,7 +32,7 @@ use crate::panics::Witness;
 use crate::plan::{End, NodePlan, Plan};
 use crate::registry::{self, Place};
 use crate::teardown::Reaped;
-use crate::{gate, report, sysctl, worker};
+use crate::{capture, gate, report, sysctl, worker};
 
 #[cfg(feature = "kubernetes")]
 pub(crate) use self::join::{join, leave};
@@ -66,6 +66,7 @@ pub(crate) fn provision(
     plan: Plan,
     flavor: Runtime,
     limit: Option<Duration>,
+    wanted: capture::Wanted,
 ) -> Result<Arc<Net>, Error> {
     let _turn = gate::turn_to_provision();
     worker::leave_signals_outside().doing(|| "build a runtime")?;
@@ -87,8 +88,14 @@ pub(crate) fn provision(
         true => None,
         false => Some(with_room(all, Switches::make)?),
     };
-    let make_node = |node| make_node(base, &body, node, plan.family, all);
-    let nodes: Vec<(Namespaces, RouteSocket)> = plan.nodes.iter().map(make_node).collect::<Result<_, _>>()?;
+    let mut packets = capture::Opening::new(wanted, plan.nodes.len());
+    let make_node = |node: &NodePlan| {
+        let made = make_node(base, &body, node, plan.family, all)?;
+        packets.tap(&node.name)?;
+        Ok(made)
+    };
+    let nodes: Vec<(Namespaces, RouteSocket)> =
+        plan.nodes.iter().map(make_node).collect::<Result<_, Error>>()?;
     body.settle().doing(|| "return to the body's namespaces")?;
     sethostname("localhost").doing(|| "set the host name of the body")?;
     base.mount_sys()?;
@@ -96,7 +103,8 @@ pub(crate) fn provision(
     directory.return_to();
     wire(&plan, switch.as_ref(), &nodes)?;
     await_readiness(&plan, switch.as_ref(), &nodes)?;
-    assemble(test, plan, flavor, limit, body, switch, nodes)
+    let made = Made { body, switch, nodes, packets: packets.finish() };
+    assemble(test, plan, flavor, limit, made)
 }
 
 fn raise_loopback() -> Result<(), Error> {
@@ -427,15 +435,22 @@ impl Patience {
     }
 }
 
+/// All that a network is made of.
+struct Made {
+    body: Namespaces,
+    switch: Option<Switches>,
+    nodes: Vec<(Namespaces, RouteSocket)>,
+    packets: capture::Packets,
+}
+
 fn assemble(
     test: &'static str,
     plan: Plan,
     flavor: Runtime,
     limit: Option<Duration>,
-    body: Namespaces,
-    switch: Option<Switches>,
-    nodes: Vec<(Namespaces, RouteSocket)>,
+    made: Made,
 ) -> Result<Arc<Net>, Error> {
+    let Made { body, switch, nodes, packets } = made;
     let net = Arc::new_cyclic(|net: &Weak<Net>| Net {
         test,
         flavor,
@@ -457,6 +472,7 @@ fn assemble(
         witness: Witness::default(),
         artifacts: Artifacts::default(),
         faults: Faults::default(),
+        packets,
         report: report::Notes::default(),
         #[cfg(feature = "kubernetes")]
         kubernetes: crate::kubernetes::State::default(),

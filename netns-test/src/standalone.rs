@@ -7,6 +7,7 @@ use std::{panic, thread};
 use tokio::task::LocalSet;
 
 use crate::__private::Runtime;
+use crate::capture::Wanted;
 use crate::error::{Doing, Error};
 use crate::harness::describe;
 use crate::held::hold;
@@ -107,7 +108,7 @@ impl Topology {
         let plan = plan::plan(&model);
         let life = || {
             prepare_thread()?;
-            let net = provision::provision(NAME, plan, Runtime::CurrentThread, None)?;
+            let net = provision::provision(NAME, plan, Runtime::CurrentThread, None, Wanted::never())?;
             net.report.begin(false);
             if let Err(error) = net.begin() {
                 tear_down(&net)?;

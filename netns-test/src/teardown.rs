@@ -47,6 +47,7 @@ impl std::fmt::Display for Leftover {
 ///
 /// Returns the threads that cannot be ended: they go with the process.
 pub(crate) fn tear_down(net: &Arc<Net>) -> Result<Vec<Leftover>, Error> {
+    net.packets.end();
     net.ended.store(true, Ordering::Release);
     let nodes = net.nodes();
     let workers: Vec<_> = nodes.iter().flat_map(|node| node.all_workers()).collect();

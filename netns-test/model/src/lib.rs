@@ -36,6 +36,32 @@ pub const MAX_NAME: usize = 63;
 /// The longest domain name as text: 255 octets on the wire (RFC 1035 section 2.3.4), less the first length and the root.
 pub const MAX_DOMAIN_NAME: usize = 253;
 
+/// Whose packets are kept as a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Capture {
+    /// Of a test that fails.
+    Failure,
+    /// Also of a test that passes.
+    Always,
+    /// Of none: they are not recorded.
+    Never,
+}
+
+impl Capture {
+    /// Every value, in the order in which messages list them.
+    pub const ALL: &[Self] = &[Self::Failure, Self::Always, Self::Never];
+
+    /// The word that declares it: `failure`, `always` or `never`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Failure => "failure",
+            Self::Always => "always",
+            Self::Never => "never",
+        }
+    }
+}
+
 /// How the nodes are wired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -11,12 +11,24 @@ use etherparse::{
 use super::layers::{Arp, Ethernet, Fragment, Icmp, Ip, Mac, Original, Tcp, TcpFlags, Udp};
 use super::{Layers, Transport};
 
-/// The headers of a frame, and where its payload is.
-pub(super) fn decode(frame: &[u8]) -> (Layers, Range<usize>) {
+/// The headers of an Ethernet frame, and where its payload is.
+pub(super) fn frame(frame: &[u8]) -> (Layers, Range<usize>) {
+    match LaxSlicedPacket::from_ethernet(frame) {
+        Ok(sliced) => headers(frame, &sliced),
+        Err(_cut) => (Layers::default(), 0..frame.len()),
+    }
+}
+
+/// The same of a packet that begins with its IP header.
+pub(super) fn ip(packet: &[u8]) -> (Layers, Range<usize>) {
+    match LaxSlicedPacket::from_ip(packet) {
+        Ok(sliced) => headers(packet, &sliced),
+        Err(_cut) => (Layers::default(), 0..packet.len()),
+    }
+}
+
+fn headers(frame: &[u8], sliced: &LaxSlicedPacket<'_>) -> (Layers, Range<usize>) {
     let mut layers = Layers::default();
-    let Ok(sliced) = LaxSlicedPacket::from_ethernet(frame) else {
-        return (layers, 0..frame.len());
-    };
     let mut rest: &[u8] = frame;
     if let Some(LinkSlice::Ethernet2(link)) = &sliced.link {
         let tag = sliced.link_exts.iter().rev().find_map(|extension| match extension {

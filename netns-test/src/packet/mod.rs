@@ -63,7 +63,13 @@ impl Packet {
 
     /// Decodes the first bytes of a frame that was longer.
     pub(crate) fn decode_cut(bytes: Vec<u8>, length: usize) -> Self {
-        let (layers, payload) = decode::decode(&bytes);
+        let (layers, payload) = decode::frame(&bytes);
+        Self { bytes, length, layers, payload }
+    }
+
+    /// Decodes a packet that begins with its IP header.
+    pub(crate) fn decode_ip(bytes: Vec<u8>, length: usize) -> Self {
+        let (layers, payload) = decode::ip(&bytes);
         Self { bytes, length, layers, payload }
     }
 
@@ -154,6 +160,11 @@ impl Packet {
     pub fn destination(&self) -> Option<SocketAddr> {
         self.ip()
             .map(|ip| SocketAddr::new(ip.destination, self.ports().map_or(0, |(_, destination)| destination)))
+    }
+
+    /// A DNS message that it carries, in the words of its summary.
+    pub(crate) fn dns(&self) -> Option<String> {
+        self.udp().and_then(|_| dns::summary(self.payload()))
     }
 
     /// The ports of TCP or UDP: source and destination.

@@ -53,6 +53,7 @@ fn build(net: &Arc<Net>, all: Vec<Joining>) -> Result<Vec<Arc<NodeState>>, Error
             net.find(&plan.to.name).ok_or_else(|| Error::because(operation(), "there is no such node"))?;
         let far = to.route_socket().ok_or_else(|| Error::because(operation(), "it has been deleted"))?;
         let (namespaces, socket) = make_node(base, &net.body, &plan.node, net.plan.family, count)?;
+        net.packets.join(&plan.node.name)?;
         let new = New { plan, to, far, namespaces, socket };
         if let Err(error) = wire(&new) {
             return Err(undo(made.iter().chain([&new]), error));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::hops::{Hop, Links};
 use crate::netlink::state::{Address, Link, Neighbour, Protocol, Route, SocketState};
 use crate::plan::Plan;
 
@@ -22,6 +23,18 @@ pub(super) struct Report {
     pub(super) failures: Vec<Failure>,
     pub(super) plan: Plan,
     pub(super) snapshot: Snapshot,
+    pub(super) packets: Packets,
+}
+
+/// The packets of the body's time.
+#[derive(Debug, Default)]
+pub(super) struct Packets {
+    pub(super) hops: Vec<Hop>,
+    pub(super) links: Links,
+    /// When the body started, in nanoseconds since 1970.
+    pub(super) started: u64,
+    /// What is missing.
+    pub(super) notes: Vec<String>,
 }
 
 /// A panic that failed the test.

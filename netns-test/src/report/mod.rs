@@ -8,7 +8,11 @@
 mod collect;
 mod data;
 mod drawing;
+mod hops;
+mod packet_lines;
+mod packets;
 mod signs;
+mod suspects;
 mod text;
 mod threads;
 
@@ -22,11 +26,13 @@ use std::time::Instant;
 use nix::unistd::gettid;
 
 use self::data::{Failure, Report, Snapshot};
+pub(crate) use self::packets::write_packets;
 use self::text::Style;
 pub(crate) use self::threads::Named;
 use crate::network::Net;
 use crate::panics::Record;
 use crate::plan::Plan;
+use crate::sys;
 
 /// How many panics of one test are looked at. A test that catches more than these (a property test that shrinks) is not to
 /// be slowed down.
@@ -93,12 +99,16 @@ struct Setting {
     expects_panic: bool,
     /// The body's thread.
     body: i32,
+    /// When the body starts, by the clock of the packets.
+    started: u64,
 }
 
 #[derive(Clone, Debug)]
 struct Taken {
     moment: Moment,
     at: Instant,
+    /// The same, by the clock of the packets.
+    time: u64,
     /// What was planned of it then, and what was there; or why that is not known.
     seen: Result<(Plan, Snapshot), String>,
 }
@@ -108,7 +118,12 @@ impl Notes {
     pub(crate) fn begin(&self, expects_panic: bool) {
         // A value that is none has failed the test already.
         let wanted = Wanted::read().unwrap_or_default();
-        self.setting.get_or_init(|| Setting { wanted, expects_panic, body: gettid().as_raw() });
+        self.setting.get_or_init(|| Setting {
+            wanted,
+            expects_panic,
+            body: gettid().as_raw(),
+            started: sys::packets::now(),
+        });
     }
 
     fn taken(&self) -> MutexGuard<'_, Vec<Taken>> {
@@ -128,10 +143,10 @@ fn take(net: &Arc<Net>, moment: Moment) {
     if net.report.busy.swap(true, Ordering::AcqRel) {
         return;
     }
-    let at = Instant::now();
+    let (at, time) = (Instant::now(), sys::packets::now());
     let body = (moment == Moment::Timeout).then_some(setting.body);
     let seen = collect::collect(net, body).map_err(|error| error.to_string());
-    net.report.taken().push(Taken { moment, at, seen });
+    net.report.taken().push(Taken { moment, at, time, seen });
     net.report.busy.store(false, Ordering::Release);
 }
 
@@ -194,7 +209,7 @@ pub(crate) fn report(net: &Arc<Net>, how: &How, passed: bool) -> Option<String> 
         Some(taken) => taken,
         None => return why_not("its state is still being collected"),
     };
-    let (plan, snapshot) = match taken.seen {
+    let (plan, mut snapshot) = match taken.seen {
         Ok(seen) => seen,
         Err(cause) => return why_not(&cause),
     };
@@ -227,6 +242,16 @@ pub(crate) fn report(net: &Arc<Net>, how: &How, passed: bool) -> Option<String> 
         How::TimedOut => "it timed out",
     };
     let started = net.clock.started.get();
+    let packets = packets::between(
+        net,
+        &plan,
+        net.report.setting.get().map_or(0, |setting| setting.started),
+        taken.time,
+    );
+    let packets = packets.unwrap_or_else(|why_not| {
+        snapshot.gaps.push(why_not);
+        data::Packets::default()
+    });
     let report = Report {
         test: net.test.to_owned(),
         how: how.to_owned(),
@@ -236,6 +261,7 @@ pub(crate) fn report(net: &Arc<Net>, how: &How, passed: bool) -> Option<String> 
         failures,
         plan,
         snapshot,
+        packets,
     };
     match catch_unwind(AssertUnwindSafe(|| text::write(&report, Style { colours: shows_colours() }))) {
         Ok(text) => Some(text),

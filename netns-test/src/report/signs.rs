@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
 use super::data::{Host, Report, Socket};
+use super::suspects::{errors, suspects};
 use crate::netlink::state::{Link, Route, RouteKind, RouteProtocol, SocketState};
 use crate::plan::{InterfacePlan, NodePlan, RoutePlan};
 
@@ -33,14 +34,15 @@ pub(super) fn signs(report: &Report) -> Vec<Sign> {
         signs.push(Sign { node: Some(*node), text });
     }
     // Every kind for all hosts before the next kind: the most telling are of one kind, wherever they are.
-    let kinds: [fn(&Report, &Host) -> Vec<String>; 6] =
-        [interfaces, addresses, routes, refusals, waiting, neighbours];
-    for kind in kinds {
-        for host in &report.snapshot.hosts {
-            signs.extend(kind(report, host).into_iter().map(|text| Sign { node: host.node, text }));
-        }
-    }
+    let of_hosts = |kind: fn(&Report, &Host) -> Vec<String>| {
+        let hosts = report.snapshot.hosts.iter();
+        hosts.flat_map(move |host| kind(report, host).into_iter().map(|text| Sign { node: host.node, text }))
+    };
+    [interfaces, addresses, routes, refusals].into_iter().for_each(|kind| signs.extend(of_hosts(kind)));
+    signs.extend(suspects(report));
+    [waiting, neighbours].into_iter().for_each(|kind| signs.extend(of_hosts(kind)));
     signs.extend(counters(report));
+    signs.extend(errors(report));
     signs
 }
 
@@ -141,7 +143,7 @@ fn addresses(report: &Report, host: &Host) -> Vec<String> {
 }
 
 /// The node that an address was planned for.
-fn owner(report: &Report, ip: IpAddr) -> Option<usize> {
+pub(super) fn owner(report: &Report, ip: IpAddr) -> Option<usize> {
     report.plan.nodes.iter().position(|node| {
         let ports = node.interfaces.iter().flat_map(|interface: &InterfacePlan| &interface.addresses);
         ports.chain(&node.loopback).any(|&(own, _)| own == ip)

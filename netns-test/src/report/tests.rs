@@ -8,7 +8,7 @@ use std::{env, fs};
 
 use netns_test_model::{Family, Shape, Topology};
 
-use super::data::{Counters, Failure, Host, Program, Report, Snapshot, Socket, Thread};
+use super::data::{Counters, Failure, Host, Packets, Program, Report, Snapshot, Socket, Thread};
 use super::text::{Style, write};
 use crate::netlink::state::{
     Address, Link, LinkStats, Neighbour, NeighbourState, OperState, Protocol, Route, RouteKind,
@@ -42,6 +42,7 @@ fn network(names: &[&str], shape: Shape, family: Family) -> Report {
         failures: Vec::new(),
         plan,
         snapshot: Snapshot { hosts, ..Snapshot::default() },
+        packets: Packets::default(),
     }
 }
 

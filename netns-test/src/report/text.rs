@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::data::{Host, Report, Socket};
 use super::drawing::draw;
+use super::packet_lines::packet_lines;
 use super::signs::{Sign, address, signs, unusual_routes};
 use crate::netlink::state::SocketState;
 
@@ -55,6 +56,7 @@ pub(super) fn write(report: &Report, style: Style) -> String {
         ("Still running", shorten(running(report), MOST_LINES, "line", "lines")),
         ("Network", draw(report, &first)),
         ("Traffic", traffic(report)),
+        ("Packets", packet_lines(report)),
         ("Sockets", shorten(sockets(report), MOST_LINES, "socket", "sockets")),
         ("Routes that were added", shorten(routes(report), MOST_LINES, "route", "routes")),
         ("Not known", shorten(report.snapshot.gaps.clone(), MOST_LINES, "line", "lines")),

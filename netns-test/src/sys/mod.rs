@@ -7,6 +7,7 @@ pub(crate) mod env;
 pub(crate) mod exec;
 pub(crate) mod fork;
 pub(crate) mod mount;
+pub(crate) mod packets;
 pub(crate) mod process;
 pub(crate) mod shared;
 pub(crate) mod signal;

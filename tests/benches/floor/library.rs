@@ -76,6 +76,7 @@ const fn case(nodes: &'static [&'static str]) -> TestCase {
         topology: None,
         runtime: Runtime::CurrentThread,
         require: &[],
+        capture: None,
         should_panic: ShouldPanic::No,
         fails: None,
         program: false,

@@ -1,0 +1,216 @@
+//! The taps of one test, and what was read from them.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::closing;
+use super::frame::Frame;
+use crate::error::{Doing, Error};
+use crate::sys::packets::{self, Buffers};
+
+/// What the kernel may queue for all taps of a test, in its memory; a socket has twice as much as it asks for.
+const QUEUES: usize = 8 << 20;
+
+/// The most that a socket can have (`net.core.rmem_max`, as kernels come).
+const MOST_OF_QUEUE: usize = 212_992;
+
+/// How much of each half of what is kept: the first packets, and the last ones.
+const HALF: usize = 1 << 20;
+
+/// What one of the last packets is kept of: its headers, and the beginning of what it carries.
+const HEAD: usize = 256;
+
+/// What a frame takes beside its bytes.
+const OVERHEAD: usize = size_of::<Frame>();
+
+/// A packet socket in a node.
+#[derive(Debug)]
+pub(crate) struct Tap {
+    name: String,
+    socket: OwnedFd,
+}
+
+impl Tap {
+    /// Opens a tap in the network namespace of the calling thread, which is one of `nodes` nodes.
+    pub(crate) fn open(name: &str, nodes: usize) -> Result<Self, Error> {
+        let room = (QUEUES / nodes.max(1)).min(MOST_OF_QUEUE);
+        let socket = packets::open(room)
+            .doing(|| "open a packet socket in a node, which its packets are recorded from")?;
+        Ok(Self { name: name.to_owned(), socket })
+    }
+}
+
+/// What is kept of packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// The first ones whole, and of those that follow the heads of the last.
+    Bounded,
+    /// All.
+    All,
+}
+
+/// The packets of a test, as far as they were kept.
+#[derive(Debug)]
+pub(crate) struct Recording {
+    keep: Keep,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Each of the node of that number.
+    taps: Vec<OwnedFd>,
+    kept: Recorded,
+    first_size: usize,
+    last_size: usize,
+    /// What is later is no part of the test.
+    until: Option<u64>,
+    error: Option<String>,
+}
+
+/// What was recorded.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Recorded {
+    /// The nodes that are recorded, by their numbers here.
+    pub(crate) nodes: Vec<String>,
+    /// The first packets.
+    pub(crate) first: Vec<Frame>,
+    /// The last ones; between the two, `dropped` packets are missing.
+    pub(crate) last: VecDeque<Frame>,
+    pub(crate) dropped: u64,
+    /// Packets that came faster than they were read.
+    pub(crate) lost: Vec<Lost>,
+}
+
+/// Packets that came faster than they were read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lost {
+    pub(crate) node: usize,
+    pub(crate) count: u64,
+    /// When that was found: it was before.
+    pub(crate) time: u64,
+}
+
+impl Recorded {
+    /// All frames, in the order of their times.
+    pub(crate) fn frames(&self) -> Vec<&Frame> {
+        let mut frames: Vec<&Frame> = self.first.iter().chain(&self.last).collect();
+        // What is sent comes before it is received in the same nanosecond; otherwise as they were read.
+        frames.sort_by_key(|frame| (frame.time, !frame.is_sent()));
+        frames
+    }
+}
+
+impl Recording {
+    pub(crate) fn new(taps: Vec<Tap>, keep: Keep) -> Self {
+        let recording = Self { keep, state: Mutex::default() };
+        taps.into_iter().for_each(|tap| recording.add(tap));
+        recording
+    }
+
+    /// Records one more node.
+    pub(crate) fn add(&self, tap: Tap) {
+        let mut state = self.state();
+        state.taps.push(tap.socket);
+        state.kept.nodes.push(tap.name);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads what the kernel has queued; returns how many packets the busiest tap had.
+    pub(crate) fn drain(&self, buffers: &mut Buffers) -> usize {
+        let mut state = self.state();
+        state.drain(self.keep, buffers).unwrap_or_else(|error| {
+            // It is told where the packets are asked for.
+            state.error.get_or_insert(error.to_string());
+            0
+        })
+    }
+
+    /// What was recorded up to now.
+    pub(crate) fn so_far(&self) -> Result<Recorded, String> {
+        self.drain(&mut Buffers::new());
+        let state = self.state();
+        match &state.error {
+            Some(error) => Err(error.clone()),
+            None => Ok(state.kept.clone()),
+        }
+    }
+
+    /// Says that the test ends now: what is seen later is its tear-down.
+    pub(crate) fn end(&self) {
+        self.state().until.get_or_insert_with(packets::now);
+    }
+
+    /// Closes the taps.
+    pub(crate) fn close(&self) {
+        let taps = std::mem::take(&mut self.state().taps);
+        closing::close(taps.into_iter());
+    }
+}
+
+impl State {
+    fn drain(&mut self, keep: Keep, buffers: &mut Buffers) -> io::Result<usize> {
+        let taps = std::mem::take(&mut self.taps);
+        let read: io::Result<Vec<usize>> =
+            taps.iter().enumerate().map(|(node, tap)| self.drain_tap(node, tap, keep, buffers)).collect();
+        self.taps = taps;
+        read.map(|read| read.into_iter().max().unwrap_or(0))
+    }
+
+    fn drain_tap(
+        &mut self,
+        node: usize,
+        tap: &OwnedFd,
+        keep: Keep,
+        buffers: &mut Buffers,
+    ) -> io::Result<usize> {
+        let mut count = 0;
+        // As many as the queue can hold: the rest has come meanwhile, and others have their turn first.
+        while count < 4096 {
+            let most = match keep {
+                Keep::All => packets::LARGEST,
+                Keep::Bounded if self.first_size < HALF => packets::LARGEST,
+                Keep::Bounded => HEAD,
+            };
+            let read = packets::read(tap.as_fd(), buffers, most, |seen| {
+                if self.until.is_none_or(|until| seen.time <= until)
+                    && let Some(frame) = Frame::new(node, seen)
+                {
+                    self.keep(frame, keep);
+                }
+            })?;
+            if read == 0 {
+                break;
+            }
+            count += read;
+        }
+        // What was lost has filled the queue before.
+        if count > 2
+            && let lost @ 1.. = packets::lost(tap.as_fd())?
+        {
+            self.kept.lost.push(Lost { node, count: lost.into(), time: packets::now() });
+        }
+        Ok(count)
+    }
+
+    fn keep(&mut self, frame: Frame, keep: Keep) {
+        let size = frame.bytes.len() + OVERHEAD;
+        if keep == Keep::All || self.first_size < HALF {
+            self.first_size += size;
+            self.kept.first.push(frame);
+            return;
+        }
+        self.last_size += size;
+        self.kept.last.push_back(frame);
+        while self.last_size > HALF {
+            let Some(oldest) = self.kept.last.pop_front() else { break };
+            self.last_size -= oldest.bytes.len() + OVERHEAD;
+            self.kept.dropped += 1;
+        }
+    }
+}

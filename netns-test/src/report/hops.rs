@@ -1,0 +1,141 @@
+//! From frames to packets on their way: who sent each over which link, and who received it. Pure.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use crate::capture::{Link, Recorded};
+use crate::packet::Packet;
+use crate::plan::{End, Plan};
+
+/// As many bytes as are kept of every frame, whatever is kept of others.
+const COMPARED: usize = 256;
+
+/// One interface of one node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Place {
+    pub(super) node: usize,
+    /// The interface's index in the node.
+    pub(super) interface: u32,
+}
+
+/// One packet on its way over one link.
+#[derive(Clone, Debug)]
+pub(super) struct Hop {
+    /// When it was sent, in nanoseconds since 1970; when it was received, where nobody was seen to send it.
+    pub(super) time: u64,
+    /// The link's number in [`Links`]; `None` on an interface that was not planned.
+    pub(super) link: Option<usize>,
+    pub(super) from: Option<Place>,
+    pub(super) to: Vec<Place>,
+    /// It was sent to one, who could have been seen to receive it, and was not.
+    pub(super) is_lost: bool,
+    /// What it carries of TCP went over this link before.
+    pub(super) is_repeated: bool,
+    pub(super) packet: Packet,
+}
+
+/// The links of a plan, with the interfaces on each.
+#[derive(Debug, Default)]
+pub(super) struct Links {
+    pub(super) ends: Vec<Vec<Place>>,
+    of: HashMap<Place, usize>,
+}
+
+impl Links {
+    pub(super) fn of(plan: &Plan) -> Self {
+        let place = |end: &End| Place {
+            node: end.node,
+            interface: plan.nodes[end.node].interfaces[end.interface].index,
+        };
+        let pairs = plan.wiring.pairs.iter().map(|pair| pair.iter().map(place).collect());
+        let switches = plan.wiring.switches.iter().map(|ends| ends.iter().map(place).collect());
+        let ends: Vec<Vec<Place>> = pairs.chain(switches).collect();
+        let of =
+            ends.iter().enumerate().flat_map(|(link, ends)| ends.iter().map(move |place| (*place, link)));
+        Self { of: of.collect(), ends }
+    }
+}
+
+/// The packets that were on their way, in the order of their times.
+pub(super) fn hops(recorded: &Recorded, links: &Links) -> Vec<Hop> {
+    let mut hops: Vec<Hop> = Vec::new();
+    // Those that were sent, by what is the same when they are received.
+    let mut sent: HashMap<(usize, usize, &[u8]), Vec<usize>> = HashMap::new();
+    let overran = |node: usize| recorded.lost.iter().any(|lost| lost.node == node);
+    for frame in recorded.frames() {
+        let place = Place { node: frame.node, interface: frame.interface };
+        let link = links.of.get(&place).copied();
+        let key = link.map(|link| (link, frame.length, &frame.bytes[..frame.bytes.len().min(COMPARED)]));
+        if !frame.is_sent() {
+            let its = key.and_then(|key| sent.get(&key)).and_then(|candidates| {
+                let is_it = |&&hop: &&usize| !hops[hop].to.contains(&place) && hops[hop].from != Some(place);
+                candidates.iter().find(is_it).copied()
+            });
+            if let Some(hop) = its {
+                hops[hop].to.push(place);
+                continue;
+            }
+        }
+        let packet = frame.decode();
+        // On the loopback interface whoever sends receives.
+        let (from, to) = match (frame.is_sent(), frame.link) {
+            (true, _) => (Some(place), Vec::new()),
+            (false, Link::Loopback) => (Some(place), vec![place]),
+            (false, _) => (None, vec![place]),
+        };
+        if let (true, Some(key)) = (frame.is_sent(), key) {
+            sent.entry(key).or_default().push(hops.len());
+        }
+        hops.push(Hop { time: frame.time, link, from, to, is_lost: false, is_repeated: false, packet });
+    }
+    for hop in &mut hops {
+        let ends = hop.link.map_or(&[][..], |link| &links.ends[link]);
+        let to_one = hop.packet.ethernet().is_some_and(|ethernet| ethernet.destination.0[0] & 1 == 0);
+        hop.is_lost =
+            to_one && hop.from.is_some() && hop.to.is_empty() && !ends.iter().any(|end| overran(end.node));
+    }
+    find_repeated(&mut hops);
+    hops
+}
+
+/// A TCP flow in one direction, as one interface sends it.
+type Sender = (Place, SocketAddr, SocketAddr);
+
+fn find_repeated(hops: &mut [Hop]) {
+    // How far each flow had come.
+    let mut ends: HashMap<Sender, u32> = HashMap::new();
+    for hop in hops {
+        let packet = &hop.packet;
+        let (Some(from), Some(tcp), Some(source), Some(destination)) =
+            (hop.from, packet.tcp(), packet.source(), packet.destination())
+        else {
+            continue;
+        };
+        let length = packet.payload_length() as u32 + u32::from(tcp.flags.syn) + u32::from(tcp.flags.fin);
+        // A keep-alive carries at most one byte that was there before; acknowledgements carry none.
+        if length == 0 || tcp.flags.rst {
+            continue;
+        }
+        let end = tcp.sequence.wrapping_add(length);
+        let so_far = ends.entry((from, source, destination)).or_insert(tcp.sequence);
+        // Serial number arithmetic, RFC 1982. A SYN begins anew, where it is another one.
+        let is_new = end.wrapping_sub(*so_far) as i32 > 0;
+        if tcp.flags.syn && end != *so_far {
+            *so_far = end;
+            continue;
+        }
+        match is_new {
+            true => *so_far = end,
+            false => hop.is_repeated = true,
+        }
+    }
+}
+
+/// Whether a packet is of those by which hosts find each other, or tell switches of groups: not what a test is about.
+pub(super) fn is_housekeeping(packet: &Packet) -> bool {
+    match (packet.arp(), packet.icmp()) {
+        (Some(_), _) => true,
+        (None, Some(icmp)) => icmp.is_v6 && matches!(icmp.kind, 130..=136 | 143),
+        (None, None) => false,
+    }
+}

@@ -1,0 +1,96 @@
+//! The packets of a test: for its report, and as a file.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use super::data::Packets;
+use super::hops::{Links, hops};
+use super::signs::plural;
+use crate::capture::{self, Frame, Interface, Link, Recorded};
+use crate::error::{Doing, Error};
+use crate::network::Net;
+use crate::plan::Plan;
+
+/// The name of the file.
+const FILE: &str = "packets.pcapng";
+
+/// Writes what was recorded to the directory of the failed test.
+pub(crate) fn write_packets(net: &Net) -> Result<(), Error> {
+    let operation = || format!("write {FILE}");
+    let recorded = match net.packets.so_far() {
+        // Why there are none is said where they would be shown.
+        None => return Ok(()),
+        Some(Err(_)) => return Ok(()),
+        Some(Ok(recorded)) => recorded,
+    };
+    let file = net.artifacts.directory(net.test)?.join(FILE);
+    let interfaces = interfaces(&net.plan_of(&net.nodes()), &recorded);
+    let comment = format!("the test `{}`", net.test);
+    fs::write(&file, capture::write(&recorded, &interfaces, &comment)).doing(operation)
+}
+
+/// The packets of a time, for the report; `Err` is why there are none, or that some are missing.
+pub(super) fn between(net: &Net, plan: &Plan, from: u64, until: u64) -> Result<Packets, String> {
+    let mut recorded = match net.packets.so_far() {
+        None => return Ok(Packets::default()),
+        Some(recorded) => recorded.map_err(|why_not| format!("its packets: {why_not}"))?,
+    };
+    let mut notes = Vec::new();
+    if recorded.dropped > 0 {
+        notes.push(format!(
+            "{} before the last ones were not kept",
+            plural(recorded.dropped, "packet", "packets")
+        ));
+    }
+    for (node, name) in recorded.nodes.iter().enumerate() {
+        let count: u64 = recorded.lost.iter().filter(|lost| lost.node == node).map(|lost| lost.count).sum();
+        if count > 0 {
+            notes.push(format!(
+                "{} of {name} came faster than they are recorded",
+                plural(count, "packet", "packets")
+            ));
+        }
+    }
+    // Those of nodes that have left are in the file alone.
+    let place = |name: &String| plan.nodes.iter().position(|planned| planned.name == *name);
+    let places: Vec<Option<usize>> = recorded.nodes.iter().map(place).collect();
+    let is_wanted = |frame: &mut Frame| match places[frame.node] {
+        Some(node) if (from..=until).contains(&frame.time) => {
+            frame.node = node;
+            true
+        }
+        _ => false,
+    };
+    recorded.first.retain_mut(is_wanted);
+    recorded.last.retain_mut(is_wanted);
+    recorded.lost.retain_mut(|lost| match places[lost.node] {
+        Some(node) => {
+            lost.node = node;
+            true
+        }
+        None => false,
+    });
+    let links = Links::of(plan);
+    Ok(Packets { hops: hops(&recorded, &links), links, started: from, notes })
+}
+
+/// Every planned interface, and whatever else packets were seen on.
+fn interfaces(plan: &Plan, recorded: &Recorded) -> Vec<Interface> {
+    let planned = |node: usize| plan.nodes.iter().find(|planned| planned.name == recorded.nodes[node]);
+    let mut found: BTreeMap<(usize, u32), Link> = BTreeMap::new();
+    for node in 0..recorded.nodes.len() {
+        let interfaces = planned(node).into_iter().flat_map(|planned| &planned.interfaces);
+        found.extend(interfaces.map(|interface| ((node, interface.index), Link::Ethernet)));
+    }
+    found.extend(recorded.frames().iter().map(|frame| ((frame.node, frame.interface), frame.link)));
+    let interfaces = found.into_iter().map(|((node, index), link)| {
+        let own = planned(node).and_then(|planned| planned.interfaces.iter().find(|own| own.index == index));
+        let name = match (own, link) {
+            (Some(own), _) => own.name.clone(),
+            (None, Link::Loopback) => "lo".to_owned(),
+            (None, _) => format!("interface {index}"),
+        };
+        Interface { key: (node, index), name: format!("{}/{name}", recorded.nodes[node]), link }
+    });
+    interfaces.collect()
+}

@@ -1,0 +1,193 @@
+//! Packet sockets: all that passes the interfaces of a network namespace, packet(7).
+
+use std::io;
+use std::mem::{MaybeUninit, zeroed};
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::ptr;
+
+use nix::libc;
+
+/// How many packets one system call reads.
+const BATCH: usize = 16;
+
+/// The largest packet: what segmentation offload makes of a stream, and its headers.
+pub(crate) const LARGEST: usize = 65_536 + 64;
+
+/// Room for one timestamp.
+const CONTROL: usize = 64;
+
+/// A packet as a packet socket tells it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen<'a> {
+    /// When it passed, in nanoseconds since 1970 by the clock of the machine.
+    pub(crate) time: u64,
+    pub(crate) interface: u32,
+    /// `ARPHRD_…` of linux/if_arp.h.
+    pub(crate) hardware: u16,
+    /// `PACKET_…` of linux/if_packet.h: to whom it goes, or that it was sent.
+    pub(crate) kind: u8,
+    /// As much of it as was asked for.
+    pub(crate) bytes: &'a [u8],
+    pub(crate) length: usize,
+}
+
+/// Opens a socket that is given all packets of all interfaces of the calling thread's network namespace from now on. What nobody
+/// reads is kept up to about `room` bytes of the kernel's memory; the newest are lost beyond it.
+pub(crate) fn open(room: usize) -> io::Result<OwnedFd> {
+    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: socket(2) takes three integers; a new descriptor belongs to the caller alone.
+    let socket = unsafe {
+        match libc::socket(libc::AF_PACKET, kind, i32::from((libc::ETH_P_ALL as u16).to_be())) {
+            -1 => return Err(io::Error::last_os_error()),
+            socket => OwnedFd::from_raw_fd(socket),
+        }
+    };
+    let room = libc::c_int::try_from(room).unwrap_or(libc::c_int::MAX);
+    set_option(&socket, libc::SO_RCVBUF, room)?;
+    set_option(&socket, libc::SO_TIMESTAMPNS, 1)?;
+    Ok(socket)
+}
+
+/// Has the kernel note when each packet passes, for as long as this socket is open. That takes effect a little later, so whoever
+/// wants it soon opens this one early.
+pub(crate) fn keep_timestamps() -> io::Result<OwnedFd> {
+    // SAFETY: as in `open`.
+    let socket = unsafe {
+        match libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) {
+            -1 => return Err(io::Error::last_os_error()),
+            socket => OwnedFd::from_raw_fd(socket),
+        }
+    };
+    set_option(&socket, libc::SO_TIMESTAMPNS, 1)?;
+    Ok(socket)
+}
+
+fn set_option(socket: &OwnedFd, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    // SAFETY: the kernel reads one int from this stack.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            option,
+            (&raw const value).cast(),
+            size_of_val(&value) as libc::socklen_t,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// How many packets the socket was not given for want of room, since this was last asked (`PACKET_STATISTICS`).
+pub(crate) fn lost(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    const PACKET_STATISTICS: libc::c_int = 6;
+    // `struct tpacket_stats` of linux/if_packet.h: how many there were, and how many of these were lost.
+    let mut statistics = [0_u32; 2];
+    let mut length = size_of_val(&statistics) as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes to this stack.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_PACKET,
+            PACKET_STATISTICS,
+            statistics.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 { Ok(statistics[1]) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Room for what one call reads.
+pub(crate) struct Buffers(Vec<u8>);
+
+impl Buffers {
+    pub(crate) fn new() -> Self {
+        // Memory that is not touched is not there.
+        Self(vec![0; BATCH * LARGEST])
+    }
+}
+
+/// Reads the packets that are there, at most some of them, the first `most` bytes of each; returns how many. 0 is that there are none.
+pub(crate) fn read(
+    socket: BorrowedFd<'_>,
+    buffers: &mut Buffers,
+    most: usize,
+    mut seen: impl FnMut(Seen<'_>),
+) -> io::Result<usize> {
+    let most = most.min(LARGEST);
+    // SAFETY: all zeros is a value of these plain structures.
+    let (mut addresses, mut vectors, mut messages): (
+        [libc::sockaddr_ll; BATCH],
+        [libc::iovec; BATCH],
+        [libc::mmsghdr; BATCH],
+    ) = unsafe { (zeroed(), zeroed(), zeroed()) };
+    // Aligned as control messages want it.
+    let mut controls = [[0_u64; CONTROL / 8]; BATCH];
+    for (index, buffer) in buffers.0.chunks_mut(LARGEST).enumerate() {
+        vectors[index] = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: most };
+        let header = &mut messages[index].msg_hdr;
+        header.msg_name = (&raw mut addresses[index]).cast();
+        header.msg_namelen = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+        header.msg_iov = &raw mut vectors[index];
+        header.msg_iovlen = 1;
+        header.msg_control = controls[index].as_mut_ptr().cast();
+        header.msg_controllen = CONTROL as _;
+    }
+    // With MSG_TRUNC each length is the packet's own.
+    let flags = libc::MSG_DONTWAIT | libc::MSG_TRUNC;
+    // SAFETY: every pointer of the messages leads to live memory of the length beside it, and nothing else uses it meanwhile.
+    let count = unsafe {
+        libc::recvmmsg(socket.as_raw_fd(), messages.as_mut_ptr(), BATCH as _, flags as _, ptr::null_mut())
+    };
+    let count = match usize::try_from(count) {
+        Ok(count) => count,
+        Err(_negative) => {
+            let error = io::Error::last_os_error();
+            return match error.raw_os_error() {
+                Some(libc::EAGAIN | libc::EINTR) => Ok(0),
+                // An interface was switched off (`packet_notifier`); there may be packets behind this.
+                Some(libc::ENETDOWN) => read(socket, buffers, most, seen),
+                _ => Err(error),
+            };
+        }
+    };
+    for index in 0..count {
+        let length = messages[index].msg_len as usize;
+        let address = &addresses[index];
+        seen(Seen {
+            time: timestamp(&messages[index].msg_hdr),
+            interface: address.sll_ifindex as u32,
+            hardware: address.sll_hatype,
+            kind: address.sll_pkttype,
+            bytes: &buffers.0[index * LARGEST..][..length.min(most)],
+            length,
+        });
+    }
+    Ok(count)
+}
+
+/// The timestamp among a message's control messages; the time of reading where there is none.
+fn timestamp(header: &libc::msghdr) -> u64 {
+    // SAFETY: the kernel has filled the control buffer of this header, which is still alive; the CMSG functions stay inside.
+    unsafe {
+        let mut control = libc::CMSG_FIRSTHDR(header);
+        while let Some(message) = control.as_ref() {
+            if message.cmsg_level == libc::SOL_SOCKET && message.cmsg_type == libc::SCM_TIMESTAMPNS {
+                let mut time = MaybeUninit::<libc::timespec>::zeroed();
+                ptr::copy_nonoverlapping(
+                    libc::CMSG_DATA(control),
+                    time.as_mut_ptr().cast::<u8>(),
+                    size_of::<libc::timespec>(),
+                );
+                let time = time.assume_init();
+                return time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64;
+            }
+            control = libc::CMSG_NXTHDR(header, control);
+        }
+    }
+    now()
+}
+
+/// The clock of the timestamps.
+pub(crate) fn now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_nanos() as u64)
+}

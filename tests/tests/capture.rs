@@ -1,0 +1,278 @@
+//! Packets: a failed test leaves them as a file that Wireshark reads, bounded, its interfaces named by their nodes.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::{env, fs, io, process};
+
+use netns_test::packet::Packet;
+use netns_test::{Node, netns_test};
+use netns_test_tests::{Outcome, Rerun, rerun};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+/// A directory for the files of failed tests, which every user can write to, gone in the end.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(name: &str) -> Self {
+        let path = env::temp_dir().join(format!("netns-test-capture-{}-{name}", process::id()));
+        fs::create_dir(&path).expect("a directory for files");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).expect("its mode");
+        Self(path)
+    }
+
+    fn of(&self, rerun: Rerun) -> Rerun {
+        rerun.env("NETNS_TEST_DIR", self.0.to_str().expect("text"))
+    }
+
+    /// The files of captures, wherever they are below it.
+    fn captures(&self) -> Vec<PathBuf> {
+        fn find(directory: &Path, found: &mut Vec<PathBuf>) {
+            for entry in fs::read_dir(directory).expect("it is there") {
+                let path = entry.expect("an entry").path();
+                match path.is_dir() {
+                    true => find(&path, found),
+                    false if path.ends_with("packets.pcapng") => found.push(path),
+                    false => {}
+                }
+            }
+        }
+        let mut found = Vec::new();
+        find(&self.0, &mut found);
+        found
+    }
+
+    fn capture(&self) -> Capture {
+        match &self.captures()[..] {
+            [file] => Capture::read(file),
+            files => panic!("expected one capture, not {files:?}"),
+        }
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // What is left is in the directory for temporary files.
+        let _left = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A pcapng file, as far as these proofs read it.
+#[derive(Debug, Default)]
+struct Capture {
+    size: usize,
+    comment: String,
+    interfaces: Vec<String>,
+    /// The interface, the flags, and the bytes of each packet.
+    packets: Vec<(usize, u32, Packet)>,
+    dropped: u64,
+}
+
+impl Capture {
+    fn read(file: &Path) -> Self {
+        let bytes = fs::read(file).expect("it can be read");
+        let mut capture = Self { size: bytes.len(), ..Self::default() };
+        let number = |at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
+        let mut at = 0;
+        while at < bytes.len() {
+            let (kind, length) = (number(at), number(at + 4) as usize);
+            assert_eq!(number(at + length - 4) as usize, length, "a block ends with its length");
+            let body = at + 8;
+            let options = |from: usize| options(&bytes[from..at + length - 4]);
+            match kind {
+                0x0a0d_0d0a => {
+                    let (_, comment) = options(body + 16).remove(0);
+                    capture.comment = String::from_utf8(comment).expect("text");
+                }
+                1 => {
+                    let (_, name) = options(body + 8).remove(0);
+                    capture.interfaces.push(String::from_utf8(name).expect("text"));
+                }
+                5 => {
+                    let (_, dropped) = options(body + 12).remove(0);
+                    capture.dropped += u64::from_ne_bytes(dropped.try_into().expect("eight bytes"));
+                }
+                6 => {
+                    let kept = number(body + 12) as usize;
+                    let frame = &bytes[body + 20..body + 20 + kept];
+                    let (_, flags) = options(body + 20 + kept.next_multiple_of(4)).remove(0);
+                    let flags = u32::from_ne_bytes(flags.try_into().expect("four bytes"));
+                    capture.packets.push((number(body) as usize, flags, Packet::decode(frame)));
+                }
+                other => panic!("an unexpected block {other:#x}"),
+            }
+            at += length;
+        }
+        capture
+    }
+}
+
+fn options(mut bytes: &[u8]) -> Vec<(u16, Vec<u8>)> {
+    let mut options = Vec::new();
+    while let [a, b, c, d, rest @ ..] = bytes {
+        let (code, length) = (u16::from_ne_bytes([*a, *b]), usize::from(u16::from_ne_bytes([*c, *d])));
+        if code == 0 {
+            break;
+        }
+        options.push((code, rest[..length].to_vec()));
+        bytes = &rest[length.next_multiple_of(4)..];
+    }
+    options
+}
+
+/// As the user who runs the proof and without any privilege.
+fn both(run: impl Fn() -> Rerun) -> [Outcome; 2] {
+    [run().run(), run().as_ordinary_user().run()]
+}
+
+async fn talk(client: &Node, server: &Node) -> io::Result<()> {
+    let listener = server.listen_tcp(7).await?;
+    let mut out = client.connect_tcp("server:7").await?;
+    let (mut inside, _) = listener.accept().await?;
+    out.write_all(b"hello").await?;
+    let mut buffer = [0; 5];
+    inside.read_exact(&mut buffer).await.map(drop)
+}
+
+#[netns_test(nodes = 2, family = v4)]
+#[ignore = "fails on purpose"]
+async fn talks_and_fails(client: Node, server: Node) {
+    talk(&client, &server).await.expect("they talk");
+    panic!("on purpose");
+}
+
+#[netns_test(nodes = 2, family = v4)]
+#[ignore = "is run again"]
+async fn talks(client: Node, server: Node) -> io::Result<()> {
+    talk(&client, &server).await
+}
+
+#[netns_test(nodes = 2, family = v4, capture = always)]
+#[ignore = "is run again"]
+async fn talks_and_keeps(client: Node, server: Node) -> io::Result<()> {
+    talk(&client, &server).await
+}
+
+#[netns_test(nodes = 2, family = v4, capture = never)]
+#[ignore = "fails on purpose"]
+async fn fails_unseen(client: Node, server: Node) {
+    talk(&client, &server).await.expect("they talk");
+    panic!("on purpose");
+}
+
+#[test]
+fn a_failed_test_leaves_its_packets() {
+    for (index, ordinary) in [false, true].into_iter().enumerate() {
+        let directory = Directory::new(&format!("failed{index}"));
+        let run = directory.of(rerun("talks_and_fails"));
+        let outcome = if ordinary { run.as_ordinary_user() } else { run }.run();
+        outcome.failed_with(&["on purpose", "netns-test: files of the test are in "]);
+        let capture = directory.capture();
+        assert_eq!(capture.comment, "the test `talks_and_fails`");
+        assert_eq!(capture.interfaces, ["client/eth0", "server/eth0"]);
+        let data: Vec<(usize, u32)> = capture
+            .packets
+            .iter()
+            .filter(|(_, _, packet)| packet.payload() == b"hello")
+            .map(|(interface, flags, _)| (*interface, *flags))
+            .collect();
+        // Outbound of the client; inbound of the server, and to it alone.
+        assert_eq!(data, [(0, 2), (1, 1 | 1 << 2)]);
+        let is_syn = |packet: &Packet| packet.tcp().is_some_and(|tcp| tcp.flags.syn && !tcp.flags.ack);
+        assert_eq!(capture.packets.iter().filter(|(_, _, packet)| is_syn(packet)).count(), 2);
+        assert_eq!(capture.dropped, 0);
+    }
+}
+
+#[test]
+fn a_test_that_passes_leaves_packets_where_that_is_wanted() {
+    let directory = Directory::new("passed");
+    for outcome in both(|| directory.of(rerun("talks"))) {
+        outcome.passed();
+    }
+    assert_eq!(directory.captures(), [""; 0].map(PathBuf::from));
+    let outcome = directory.of(rerun("talks_and_keeps")).run();
+    outcome.passed();
+    assert!(!directory.capture().packets.is_empty());
+    directory.of(rerun("talks")).env("NETNS_TEST_CAPTURE", "always").run().passed();
+    assert_eq!(directory.captures().len(), 2);
+}
+
+#[test]
+fn nothing_is_recorded_where_that_is_not_wanted() {
+    let directory = Directory::new("never");
+    for outcome in both(|| directory.of(rerun("fails_unseen"))) {
+        outcome.failed_with(&["on purpose", "netns-test: the network of `fails_unseen`"]);
+    }
+    for outcome in both(|| directory.of(rerun("talks_and_fails")).env("NETNS_TEST_CAPTURE", "never")) {
+        outcome.failed_with(&["on purpose"]);
+    }
+    assert_eq!(directory.captures(), [""; 0].map(PathBuf::from));
+    // The environment has the last word.
+    directory
+        .of(rerun("fails_unseen"))
+        .env("NETNS_TEST_CAPTURE", "failure")
+        .run()
+        .failed_with(&["on purpose"]);
+    assert_eq!(directory.captures().len(), 1);
+}
+
+#[test]
+fn another_value_is_an_error() {
+    let outcome = rerun("talks").env("NETNS_TEST_CAPTURE", "on").run();
+    outcome.failed_with(&["NETNS_TEST_CAPTURE is `on`: expected `failure`, `always` or `never`"]);
+}
+
+#[netns_test(nodes = 2, family = v4)]
+#[ignore = "fails on purpose"]
+async fn floods(client: Node, server: Node) {
+    let (from, to) = (client.bind_udp(1).await.expect("free"), server.bind_udp(2).await.expect("free"));
+    let mut buffer = [0; 1400];
+    // Each waits for its answer, so that they are not faster than whoever reads them.
+    for number in 0..20_000_u32 {
+        buffer[..4].copy_from_slice(&number.to_be_bytes());
+        from.send_to(&buffer, (server.ip(), 2)).await.expect("sent");
+        let (_, peer) = to.recv_from(&mut buffer).await.expect("received");
+        to.send_to(&buffer[..4], peer).await.expect("sent");
+        from.recv_from(&mut buffer).await.expect("received");
+    }
+    panic!("on purpose");
+}
+
+#[test]
+fn what_is_kept_is_bounded_and_has_the_first_and_the_last_packets() {
+    let directory = Directory::new("flood");
+    directory.of(rerun("floods")).run().failed_with(&["on purpose"]);
+    let capture = directory.capture();
+    // Many times as much went over the link.
+    assert!(capture.size < 4 << 20, "{}", capture.size);
+    let to_the_server = capture.packets.iter().filter(|(interface, _, packet)| {
+        *interface == 0 && packet.udp().is_some_and(|udp| udp.destination_port == 2)
+    });
+    let sizes: Vec<usize> = to_the_server.map(|(_, _, packet)| packet.payload().len()).collect();
+    assert_eq!(sizes.first(), Some(&1400));
+    // Headers, and the beginning.
+    assert_eq!(sizes.last(), Some(&(256 - 42)));
+}
+
+#[cfg(feature = "programs")]
+#[test]
+fn tshark_reads_the_file() {
+    let directory = Directory::new("tshark");
+    directory.of(rerun("talks_and_fails")).run().failed_with(&["on purpose"]);
+    let fields =
+        ["-T", "fields", "-e", "frame.interface_name", "-e", "frame.packet_flags_direction", "-e", "tcp.len"];
+    let output = process::Command::new("tshark")
+        .args(["-n", "-r"])
+        .arg(&directory.captures()[0])
+        .args(["-Y", "tcp.len == 5"])
+        .args(fields)
+        .env("HOME", &directory.0)
+        .output()
+        .expect("tshark is installed");
+    let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
+    let complaints: Vec<&str> =
+        complaints.lines().filter(|line| !line.starts_with("Running as user")).collect();
+    assert!(output.status.success() && complaints.is_empty(), "{complaints:?}");
+    let text = String::from_utf8(output.stdout).expect("text");
+    assert_eq!(text, "client/eth0\t0x00000002\t5\nserver/eth0\t0x00000001\t5\n");
+}

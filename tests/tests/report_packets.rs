@@ -1,0 +1,185 @@
+//! The report's packets: a cause that is on the wire is told by one line of the report.
+//!
+//! As in `report.rs`, each fault is planted in a test that fails over it.
+
+use std::io;
+use std::time::Duration;
+
+use netns_test::dns::Server;
+use netns_test::{Node, Router, netns_test};
+use netns_test_tests::{Outcome, rerun};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+/// The output of the test `name`, run by the user who runs the proof and without any privilege.
+#[track_caller]
+fn both(name: &str) -> [Outcome; 2] {
+    [rerun(name).run(), rerun(name).as_ordinary_user().run()]
+}
+
+/// Asserts that one line of the report has all of these words, for every user.
+#[track_caller]
+fn tells(name: &str, lines: &[&[&str]]) {
+    for outcome in both(name) {
+        outcome.failed_with(&[&format!("netns-test: the network of `{name}`"), "\nPackets\n"]);
+        for words in lines {
+            let is_it = |line: &str| words.iter().all(|word| line.contains(word));
+            assert!(outcome.stdout.lines().any(is_it), "no line with {words:?}: {outcome}");
+        }
+    }
+}
+
+/// Has the kernel drop whatever would reach this socket, as a firewall would.
+fn drop_all(socket: &impl std::os::fd::AsRawFd) {
+    // BPF_RET | BPF_K: 0 bytes are let through.
+    let mut code = [libc::sock_filter { code: 6, jt: 0, jf: 0, k: 0 }];
+    let program = libc::sock_fprog { len: 1, filter: code.as_mut_ptr() };
+    let length = size_of_val(&program) as libc::socklen_t;
+    let (level, option) = (libc::SOL_SOCKET, libc::SO_ATTACH_FILTER);
+    // SAFETY: the program and its one instruction live on this stack, and the kernel copies both.
+    let result =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const program).cast(), length) };
+    assert_eq!(result, 0, "{}", io::Error::last_os_error());
+}
+
+#[netns_test(nodes = 2, family = v4, timeout = 1500ms)]
+#[ignore = "fails on purpose"]
+async fn dropped_syn(client: Node, server: Node) -> io::Result<()> {
+    let listener = server.listen_tcp(80).await?;
+    drop_all(&listener);
+    client.connect_tcp("server:80").await.map(drop)
+}
+
+#[test]
+fn a_dropped_syn() {
+    tells(
+        "dropped_syn",
+        &[
+            &[
+                "server  client asked server:80 for a connection, 2 times (SYN): it arrived here, and nothing was answered",
+            ],
+            &["client → server", "IP client:", " > server:80: Flags [S]", "↻ once more"],
+        ],
+    );
+}
+
+#[netns_test(nodes = 2)]
+#[ignore = "fails on purpose"]
+async fn refused_port(client: Node, _server: Node) -> io::Result<()> {
+    client.connect_tcp("server:80").await.map(drop)
+}
+
+#[test]
+fn a_refused_port() {
+    tells(
+        "refused_port",
+        &[
+            &["client → server", "IP6 client:", " > server:80: Flags [S]"],
+            &["server → client", "IP6 server:80 > client:", "Flags [R.]", "✗ reset"],
+        ],
+    );
+}
+
+#[netns_test(nodes(client, server), routers(r), links(client -- r, r -- server), family = v4, timeout = 1500ms)]
+#[ignore = "fails on purpose"]
+async fn mtu_black_hole(client: Node, server: Node, _r: Router) -> io::Result<()> {
+    let listener = server.listen_tcp(80).await?;
+    let mut out = client.connect_tcp("server:80").await?;
+    let (mut inside, _) = listener.accept().await?;
+    // Behind the router's back: it goes on to send what it takes for small enough.
+    server.interface("eth0")?.set_mtu(1280)?;
+    out.write_all(&[0; 1448]).await?;
+    inside.read_exact(&mut [0; 1448]).await.map(drop)
+}
+
+#[test]
+fn an_mtu_black_hole() {
+    tells(
+        "mtu_black_hole",
+        &[
+            &[
+                "r ",
+                "left r/eth1 and did not arrive at server/eth0: of 1500 B, they are larger than the MTU of server/eth0, 1280",
+            ],
+            &["r → ✗", "length 1448 ✗ did not arrive"],
+        ],
+    );
+}
+
+#[netns_test(nodes = 2, dns = server, family = v4, timeout = 1500ms)]
+#[ignore = "fails on purpose"]
+async fn silent_dns(client: Node, server: Node) -> io::Result<()> {
+    let dns = Server::start(&server)?;
+    let _silence = dns.silence();
+    client.connect_tcp("db.test:5432").await.map(drop)
+}
+
+#[test]
+fn a_name_server_that_does_not_answer() {
+    tells(
+        "silent_dns",
+        &[
+            &[
+                "client  2 questions to the name server `server`, which they reached, were not answered: A? db.test",
+            ],
+            &["client → server", "server:53: DNS ", "A? db.test"],
+        ],
+    );
+}
+
+#[netns_test(nodes = 2, family = v4)]
+#[ignore = "fails on purpose"]
+async fn error_of_icmp(client: Node, server: Node) -> io::Result<()> {
+    let socket = client.bind_udp(9).await?;
+    socket.connect((server.ip(), 53)).await?;
+    socket.send(b"is anybody there?").await?;
+    socket.recv(&mut [0]).await.map(drop)
+}
+
+#[test]
+fn a_datagram_that_nobody_takes() {
+    tells(
+        "error_of_icmp",
+        &[
+            &["it told `client`: server udp port 53 unreachable"],
+            &["server → client", "IP server > client: ICMP server udp port 53 unreachable ✗ error"],
+        ],
+    );
+}
+
+#[netns_test(nodes(client, server, other), routers(r), links(client -- r, r -- server, r -- other), family = v4, timeout = 1500ms)]
+#[ignore = "fails on purpose"]
+async fn wrong_route(client: Node, server: Node, other: Node, r: Router) -> io::Result<()> {
+    let _listener = server.listen_tcp(80).await?;
+    let route = format!("{}/32", server.ip());
+    let gateway = other.ip().to_string();
+    assert!(r.command("ip").args(["route", "add", &route, "via", &gateway]).status().await?.success());
+    client.connect_tcp("server:80").await.map(drop)
+}
+
+#[cfg(feature = "programs")]
+#[test]
+fn a_wrong_route() {
+    tells(
+        "wrong_route",
+        &[&[
+            "other  ",
+            " from `r` for `server` (",
+            "came here, where ",
+            "not passed on: somebody's route leads the wrong way",
+        ]],
+    );
+}
+
+#[netns_test(nodes = 2, family = v4, capture = never)]
+#[ignore = "fails on purpose"]
+async fn unseen(client: Node, _server: Node) -> io::Result<()> {
+    tokio::time::timeout(Duration::from_secs(9), client.connect_tcp("server:80")).await?.map(drop)
+}
+
+#[test]
+fn without_packets_there_is_the_rest() {
+    for outcome in both("unseen") {
+        outcome.failed_with(&["netns-test: the network of `unseen`", "\nTraffic "]);
+        assert!(!outcome.stdout.contains("\nPackets\n"), "{outcome}");
+    }
+}
