@@ -14,6 +14,7 @@ use crate::arguments::{Argument, Nodes};
 use crate::diag::{Diag, list, unknown};
 use crate::function::is_named;
 use crate::hosts::Host;
+use crate::routers;
 
 /// The keys that are written with parentheses, and an example of each.
 pub(crate) const GROUPS: [(&str, &str); 4] = [
@@ -24,7 +25,7 @@ pub(crate) const GROUPS: [(&str, &str); 4] = [
 ];
 
 /// What can be said of a link, beside addresses of its ends.
-const LINK_KEYS: [&str; 2] = ["mtu", "prefix"];
+const LINK_KEYS: [&str; 3] = ["mtu", "prefix", "private"];
 
 /// What the design has for links and this version has not.
 const LATER: [&str; 9] =
@@ -39,6 +40,8 @@ pub(crate) struct Declared {
     /// The keys that say more about a graph.
     more: Vec<Ident>,
     members: Vec<Span>,
+    /// Where the keys of each of [`Graph::routers`] are.
+    routers: Vec<routers::Spans>,
     links: Vec<LinkSpans>,
     /// A member could not be read: who is there is not known.
     unread: bool,
@@ -80,7 +83,13 @@ impl Declared {
                 }
             };
             match diag.take((|input: ParseStream<'_>| member(input, &name)).parse2(part)) {
-                Some(ident) => {
+                Some((ident, options)) => {
+                    if let Some(options) = options
+                        && let Some((options, spans)) = diag.take(routers::options(&ident, options))
+                    {
+                        self.graph.routers.push(options);
+                        self.routers.push(spans);
+                    }
                     self.graph.members.push(Member { name: host_name(&ident.unraw().to_string()), kind });
                     self.members.push(ident.span());
                 }
@@ -120,6 +129,7 @@ impl Declared {
             Place::Prefix(link, index) => self.links[link].prefixes[index],
             Place::Owner(link, index) => self.links[link].owners[index],
             Place::Address(link, index) => self.links[link].addresses[index],
+            Place::Router(router, key) => self.routers[router].of(key).unwrap_or_else(whole),
         }
     }
 }
@@ -143,8 +153,8 @@ pub(crate) fn parts(tokens: TokenStream, diag: &mut Diag) -> Vec<TokenStream> {
     parts
 }
 
-/// A name in `nodes(..)`, `routers(..)` or `switches(..)`.
-fn member(input: ParseStream<'_>, key: &str) -> Result<Ident> {
+/// A name in `nodes(..)`, `routers(..)` or `switches(..)`, and what stands in the braces behind that of a router.
+fn member(input: ParseStream<'_>, key: &str) -> Result<(Ident, Option<TokenStream>)> {
     if input.peek(LitStr) {
         let text: LitStr = input.parse()?;
         let word = text.value().replace('-', "_");
@@ -159,7 +169,17 @@ fn member(input: ParseStream<'_>, key: &str) -> Result<Ident> {
             format!("a graph names its nodes one by one: write `{key}({ident}_0, {ident}_1)`, and so on");
         return Err(Error::new(group.span(), message));
     }
-    if input.is_empty() { Ok(ident) } else { Err(input.error("expected `,`")) }
+    let mut options = None;
+    if input.peek(token::Brace) {
+        let content;
+        let brace = braced!(content in input);
+        if key != "routers" {
+            let message = format!("`{ident}` is no router, and has nothing to say in braces: remove them");
+            return Err(Error::new(brace.span.join(), message));
+        }
+        options = Some(content.parse()?);
+    }
+    if input.is_empty() { Ok((ident, options)) } else { Err(input.error("expected `,`")) }
 }
 
 fn example(key: &str) -> &'static str {
@@ -267,6 +287,15 @@ fn say(input: ParseStream<'_>, link: &mut Link, spans: &mut LinkSpans, seen: &mu
         "prefix" => "prefix = \"10.1.0.0/24\"".to_owned(),
         _ => format!("{name} = \"10.1.0.5/24\""),
     };
+    if name == "private" && !is_end {
+        link.private = true;
+        seen.push(name);
+        return if input.is_empty() {
+            Ok(())
+        } else {
+            Err(input.error("`private` has no value: expected `,`"))
+        };
+    }
     if !input.peek(Token![=]) {
         return Err(Error::new(key.span(), format!("expected `=` after `{name}`, as in `{written}`")));
     }
@@ -446,7 +475,11 @@ pub(crate) fn check_absent(args: &Args, arguments: &[Argument], diag: &mut Diag)
 pub(crate) fn value(graph: &Graph, family: &Ident, private: &TokenStream) -> TokenStream {
     let members = graph.members.iter().map(|Member { name, kind }| match kind {
         Kind::Node => quote!(topology.node(#name);),
-        Kind::Router => quote!(topology.router(#name);),
+        Kind::Router => {
+            let options = graph.routers.iter().find(|options| options.member == *name);
+            let options = options.map(|options| routers::value(options, private));
+            quote!(topology.router(#name) #options;)
+        }
         Kind::Switch => quote!(topology.switch(#name);),
     });
     let links = graph.links.iter().map(|link| {
@@ -455,7 +488,8 @@ pub(crate) fn value(graph: &Graph, family: &Ident, private: &TokenStream) -> Tok
         let prefixes = &link.prefixes;
         let addresses =
             link.addresses.iter().map(|OwnAddress { member, address }| quote!(.address(#member, #address)));
-        quote!(topology.link(#left, #right) #mtu #(.prefix(#prefixes))* #(#addresses)*;)
+        let marked = link.private.then(|| quote!(.private()));
+        quote!(topology.link(#left, #right) #mtu #(.prefix(#prefixes))* #(#addresses)* #marked;)
     });
     let routes = match graph.routes {
         Routes::Connected => quote!(topology.routes(#private::Routes::Connected);),

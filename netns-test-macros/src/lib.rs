@@ -15,6 +15,7 @@ mod handles;
 mod hosts;
 mod kubernetes;
 mod matrix;
+mod routers;
 mod rstest;
 #[cfg(test)]
 mod snapshots;

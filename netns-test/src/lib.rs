@@ -102,6 +102,7 @@ pub mod dns;
 mod error;
 mod fault;
 mod gate;
+mod gateway;
 mod harness;
 mod held;
 mod inject;
@@ -138,10 +139,11 @@ mod worker;
 
 pub use netns_test_macros::{FromNetwork, main, netns_test, test};
 pub use netns_test_model::Family;
-pub use netns_test_model::graph::{Addresses, Routes};
+pub use netns_test_model::graph::{Addresses, Firewall, Nat, NatBehavior, Routes};
 
 pub use crate::error::Error;
 pub use crate::fault::{Crashed, Fault};
+pub use crate::gateway::NatMapping;
 pub use crate::inject::{Argument, FromNetwork};
 pub use crate::job::{JoinError, JoinHandle};
 pub use crate::netlink::state;
@@ -151,7 +153,7 @@ pub use crate::panics::AllowPanics;
 pub use crate::program::{Child, Command, Signal};
 pub use crate::router::Router;
 pub use crate::standalone::init;
-pub use crate::topology::{LinkBuilder, Topology};
+pub use crate::topology::{LinkBuilder, RouterBuilder, Topology};
 
 /// Pages to read: nothing in here is code.
 pub mod guide {
@@ -166,4 +168,7 @@ pub mod guide {
 
     #[doc = include_str!("../docs/programs.md")]
     pub mod programs {}
+
+    #[doc = include_str!("../docs/routers.md")]
+    pub mod routers {}
 }

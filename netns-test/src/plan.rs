@@ -15,6 +15,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 #[cfg(feature = "kubernetes")]
 use std::sync::Arc;
 
+use netns_test_model::graph::{Firewall, Nat};
 #[cfg(feature = "kubernetes")]
 pub(crate) use netns_test_model::kubernetes::Layout;
 use netns_test_model::{Family, Shape, Topology};
@@ -96,6 +97,25 @@ pub(crate) struct NodePlan {
     pub(crate) forwards: bool,
     /// Whether it was declared as a router.
     pub(crate) is_router: bool,
+    /// What it does at its uplink.
+    pub(crate) gateway: Option<GatewayPlan>,
+}
+
+/// What a router does between its uplink and its other interfaces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct GatewayPlan {
+    /// The names of its interfaces.
+    pub(crate) uplink: String,
+    pub(crate) inside: Vec<String>,
+    pub(crate) nat: Option<NatPlan>,
+    pub(crate) firewall: Firewall,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NatPlan {
+    /// What the inner addresses become.
+    pub(crate) outer: Ipv4Addr,
+    pub(crate) nat: Nat,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,6 +177,7 @@ impl NodePlan {
             routes: Vec::new(),
             forwards: false,
             is_router: false,
+            gateway: None,
         }
     }
 

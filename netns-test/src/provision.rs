@@ -32,7 +32,7 @@ use crate::panics::Witness;
 use crate::plan::{End, NodePlan, Plan};
 use crate::registry::{self, Place};
 use crate::teardown::Reaped;
-use crate::{capture, gate, report, sysctl, worker};
+use crate::{capture, gate, gateway, report, sysctl, worker};
 
 #[cfg(feature = "kubernetes")]
 pub(crate) use self::join::{join, leave};
@@ -125,6 +125,9 @@ fn make_node(
     sethostname(&node.name).doing(|| format!("set the host name `{}`", node.name))?;
     base.mount_sys()?;
     sysctl::apply(family, node.forwards)?;
+    if let Some(plan) = &node.gateway {
+        gateway::apply(&node.name, plan)?;
+    }
     let socket = RouteSocket::open().doing(|| format!("open a netlink socket in `{}`", node.name))?;
     Ok((namespaces, socket))
 }

@@ -2,10 +2,14 @@
 
 use std::ops::Deref;
 
-use crate::error::Error;
+use netns_test_model::graph::{Firewall, Nat};
+
+use crate::error::{Doing, Error};
+use crate::gateway::{self, NatMapping};
 use crate::inject::{Argument, FromNetwork};
 use crate::network::Network;
 use crate::node::Node;
+use crate::plan::NatPlan;
 
 /// A router: a [`Node`] that passes on packets that are not its own, and knows the ways to all segments.
 ///
@@ -30,6 +34,74 @@ impl Router {
     /// The router as a node, for what takes one.
     pub fn node(&self) -> &Node {
         &self.0
+    }
+
+    /// How it translates IPv4, if it does.
+    pub fn nat(&self) -> Option<&Nat> {
+        Some(&self.nat_plan()?.nat)
+    }
+
+    /// What it lets through between its uplink and its other links.
+    pub fn firewall(&self) -> Firewall {
+        self.0.gateway().map_or(Firewall::Open, |gateway| gateway.firewall)
+    }
+
+    /// The mappings of its NAT that are there now, TCP before UDP, by their inner addresses.
+    ///
+    /// # Errors
+    /// It has no NAT; the kernel's own; when the test has ended.
+    ///
+    /// ```
+    /// # use netns_test::{Node, Router, netns_test};
+    /// #[netns_test(
+    ///     nodes(host, server),
+    ///     routers(gateway { nat = home, uplink = server }),
+    ///     links(host -- gateway, gateway -- server),
+    ///     family = v4,
+    /// )]
+    /// async fn mappings(host: Node, server: Node, gateway: Router) -> std::io::Result<()> {
+    ///     let far = server.bind_udp(7).await?;
+    ///     let near = host.bind_udp(5000).await?;
+    ///     near.send_to(b"out", "server:7").await?;
+    ///     let (_, seen) = far.recv_from(&mut [0; 8]).await?;
+    ///     let mappings = gateway.mappings()?;
+    ///     assert_eq!(std::net::SocketAddr::from(mappings[0].outside), seen);
+    ///     assert_eq!(mappings[0].inside.ip(), &host.ip4());
+    ///
+    ///     gateway.flush_nat()?;
+    ///     assert!(gateway.mappings()?.is_empty());
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// ```
+    pub fn mappings(&self) -> Result<Vec<NatMapping>, Error> {
+        let operation = || format!("list the mappings of `{}`", self.name());
+        let plan = self.nat_plan().ok_or_else(|| self.without_nat(operation()))?;
+        let socket = self.0.nft().doing(operation)?;
+        gateway::mappings(&socket, plan).doing(operation)
+    }
+
+    /// Forgets all mappings and connections, as a router does that is switched off and on: what comes from outside is not
+    /// known any more, and what goes out takes a new port, unless ports are kept.
+    ///
+    /// # Errors
+    /// It has no NAT; the kernel's own; when the test has ended.
+    pub fn flush_nat(&self) -> Result<(), Error> {
+        let operation = || format!("flush the mappings of `{}`", self.name());
+        let plan = self.nat_plan().ok_or_else(|| self.without_nat(operation()))?;
+        let socket = self.0.nft().doing(operation)?;
+        gateway::flush(&socket, plan, self.name())
+    }
+
+    fn nat_plan(&self) -> Option<&NatPlan> {
+        self.0.gateway()?.nat.as_ref()
+    }
+
+    fn without_nat(&self, operation: String) -> Error {
+        Error::because(
+            operation,
+            "it has no NAT: declare one, as in `routers(gateway { nat = home, uplink = isp })`",
+        )
     }
 }
 

@@ -1,8 +1,11 @@
 //! A network declared in code.
 
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 
-use netns_test_model::graph::{Addresses, End, Graph, Kind, Link, Member, OwnAddress, Routes};
+use netns_test_model::graph::{
+    Addresses, End, Firewall, Graph, Kind, Link, Member, Nat, OwnAddress, RouterOptions, Routes,
+};
 use netns_test_model::kubernetes::Kubernetes;
 #[cfg(feature = "kubernetes")]
 use netns_test_model::kubernetes::PodOn;
@@ -89,8 +92,12 @@ impl Topology {
     }
 
     /// Adds a router: a node that passes on packets that are not its own.
-    pub fn router(&mut self, name: impl AsRef<str>) -> &mut Self {
-        self.add(name.as_ref(), Kind::Router)
+    ///
+    /// What is returned can say that it translates or filters, and stands for the topology otherwise.
+    pub fn router(&mut self, name: impl AsRef<str>) -> RouterBuilder<'_> {
+        let member = host_name(name.as_ref());
+        self.add(&member, Kind::Router);
+        RouterBuilder { topology: self, member }
     }
 
     /// Adds a switch. What is linked to it, and to switches that it is linked to, is on one segment.
@@ -222,6 +229,73 @@ pub(crate) fn check(model: &model::Topology) -> Result<(), Error> {
     })
 }
 
+/// A router of a [`Topology`], from [`Topology::router`]. It is part of it already; this says more about it.
+///
+/// It derefs to the topology, so that the next node or link can follow.
+///
+/// ```
+/// use netns_test::{Family, Firewall, Nat, Topology};
+///
+/// let mut site = Topology::new();
+/// site.family(Family::V4).node("host").node("server").router("isp");
+/// site.router("gateway").nat(Nat::home().hairpinning(false)).firewall(Firewall::Stateful).uplink("isp");
+/// site.link("host", "gateway").prefix("192.168.1.0/24");
+/// site.link("gateway", "isp");
+/// site.link("isp", "server");
+/// site.check().unwrap();
+/// ```
+#[derive(Debug)]
+pub struct RouterBuilder<'a> {
+    topology: &'a mut Topology,
+    member: String,
+}
+
+impl RouterBuilder<'_> {
+    /// Translates the IPv4 addresses of what is not behind its uplink to its own there.
+    pub fn nat(mut self, nat: Nat) -> Self {
+        self.options().nat = Some(nat);
+        self
+    }
+
+    /// Lets through only this between its uplink and its other links, in IPv4 and IPv6: [`Firewall::Open`] unless it is called.
+    pub fn firewall(mut self, firewall: Firewall) -> Self {
+        self.options().firewall = Some(firewall);
+        self
+    }
+
+    /// Which of its links leads outside: the name of who is at its other end, or of the router's own interface.
+    ///
+    /// A router that translates or filters needs it, unless it has only one link.
+    pub fn uplink(mut self, end: impl AsRef<str>) -> Self {
+        self.options().uplink = Some(host_name(end.as_ref()));
+        self
+    }
+
+    fn options(&mut self) -> &mut RouterOptions {
+        let routers = &mut self.topology.graph.routers;
+        let position =
+            routers.iter().position(|options| options.member == self.member).unwrap_or_else(|| {
+                routers.push(RouterOptions { member: self.member.clone(), ..RouterOptions::default() });
+                routers.len() - 1
+            });
+        &mut routers[position]
+    }
+}
+
+impl Deref for RouterBuilder<'_> {
+    type Target = Topology;
+
+    fn deref(&self) -> &Topology {
+        self.topology
+    }
+}
+
+impl DerefMut for RouterBuilder<'_> {
+    fn deref_mut(&mut self) -> &mut Topology {
+        self.topology
+    }
+}
+
 /// A link of a [`Topology`], from [`Topology::link`]. It is part of it already; this says more about it.
 pub struct LinkBuilder<'a> {
     link: &'a mut Link,
@@ -249,6 +323,12 @@ impl LinkBuilder<'_> {
     /// Called several times, the end has several addresses, and the node's name stands for the first.
     pub fn address(self, node: impl AsRef<str>, address: impl Into<String>) -> Self {
         self.link.addresses.push(OwnAddress { member: host_name(node.as_ref()), address: address.into() });
+        self
+    }
+
+    /// Nobody who is not on the link gets a route to it. Said of one link to a switch, it holds for all that is on the switch.
+    pub fn private(self) -> Self {
+        self.link.private = true;
         self
     }
 }

@@ -52,10 +52,16 @@ impl Drawn {
         for (index, kind) in self.members.iter().enumerate() {
             let name = format!("m{index}");
             match kind {
-                Kind::Node => topology.node(name),
-                Kind::Router => topology.router(name),
-                Kind::Switch => topology.switch(name),
-            };
+                Kind::Node => {
+                    topology.node(name);
+                }
+                Kind::Router => {
+                    topology.router(name);
+                }
+                Kind::Switch => {
+                    topology.switch(name);
+                }
+            }
         }
         for (number, Link { ends: [left, right], mtu, has_prefix }) in self.links.iter().enumerate() {
             let mut link = topology.link(format!("m{left}"), format!("m{right}"));

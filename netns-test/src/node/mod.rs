@@ -31,11 +31,12 @@ use crate::fault::Hooked;
 use crate::job::{self, JoinHandle};
 use crate::layers::Layers;
 use crate::namespace::{Depth, Entered, Namespaces, enter};
+use crate::netlink::nftables::NftSocket;
 use crate::netlink::state::{Address, Link, Neighbour, Route, Socket};
 use crate::netlink::{DiagSocket, RouteSocket};
 use crate::network::{Net, Network};
 use crate::panics::{self, watched};
-use crate::plan::NodePlan;
+use crate::plan::{GatewayPlan, NodePlan};
 use crate::queue::Job;
 use crate::sysctl;
 use crate::worker::{self, Worker};
@@ -503,6 +504,17 @@ impl Node {
     fn diag(&self) -> io::Result<DiagSocket> {
         let _inside = self.enter_depth(Depth::Network)?;
         DiagSocket::open()
+    }
+
+    /// A socket of nf_tables.
+    pub(crate) fn nft(&self) -> io::Result<NftSocket> {
+        let _inside = self.enter_depth(Depth::Network)?;
+        NftSocket::open()
+    }
+
+    /// What it does at its uplink.
+    pub(crate) fn gateway(&self) -> Option<&GatewayPlan> {
+        self.0.plan.gateway.as_ref()
     }
 
     /// The error of handles that are used after their test.

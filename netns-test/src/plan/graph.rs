@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netns_test_model::Family;
-use netns_test_model::graph::{Graph, Interface, Resolved, Routes};
+use netns_test_model::graph::{Gateway, Graph, Interface, Resolved, Routes};
 
-use super::{End, NodePlan, RoutePlan, Wiring, add_multicast};
+use super::{End, GatewayPlan, NatPlan, NodePlan, RoutePlan, Wiring, add_multicast};
 
 /// Gives the nodes what a checked graph says.
 pub(super) fn wire(graph: &Graph, family: Family, nodes: &mut [NodePlan]) -> Wiring {
@@ -36,6 +36,8 @@ pub(super) fn wire(graph: &Graph, family: Family, nodes: &mut [NodePlan]) -> Wir
     for (host, node) in nodes.iter_mut().enumerate() {
         node.is_router = resolved.hosts[host].is_router;
         node.forwards = node.is_router;
+        node.gateway =
+            resolved.hosts[host].gateway.as_ref().map(|gateway| planned(gateway, &positions, node));
         name_addresses(node);
         if graph.routes == Routes::All {
             for v4 in [true, false] {
@@ -49,6 +51,23 @@ pub(super) fn wire(graph: &Graph, family: Family, nodes: &mut [NodePlan]) -> Wir
         }
     }
     wiring
+}
+
+/// What a router does, by the names of its interfaces.
+fn planned(gateway: &Gateway, positions: &[usize], node: &NodePlan) -> GatewayPlan {
+    let position = positions[gateway.uplink];
+    let uplink = &node.interfaces[position];
+    let v4 = uplink.addresses.iter().find_map(|(ip, _)| match ip {
+        IpAddr::V4(ip) => Some(*ip),
+        IpAddr::V6(_) => None,
+    });
+    let inside = node.interfaces.iter().filter(|interface| interface.index != uplink.index);
+    GatewayPlan {
+        uplink: uplink.name.clone(),
+        inside: inside.map(|interface| interface.name.clone()).collect(),
+        nat: gateway.nat.clone().zip(v4).map(|(nat, outer)| NatPlan { outer, nat }),
+        firewall: gateway.firewall,
+    }
 }
 
 /// A node is called by the first address of its first interface, in each family; the others come behind.
@@ -97,18 +116,32 @@ impl<'a> Ways<'a> {
         addresses.find(|ip| ip.is_ipv4() == v4)
     }
 
-    /// The interfaces of a host that speak the family.
+    /// The interfaces of a host that speak the family, and are known to others than those on their links.
     fn own(&self, host: usize, v4: bool) -> impl Iterator<Item = usize> {
-        self.of_host[host].iter().copied().filter(move |interface| self.address(*interface, v4).is_some())
+        let is_known = move |interface: &usize| {
+            let segment = self.resolved.interfaces[*interface].segment;
+            self.address(*interface, v4).is_some() && !self.resolved.segments[segment].private
+        };
+        self.of_host[host].iter().copied().filter(is_known)
+    }
+
+    /// The uplink of a host that translates the family.
+    fn translated_at(&self, host: usize, v4: bool) -> Option<usize> {
+        let gateway = self.resolved.hosts[host].gateway.as_ref()?;
+        (v4 && gateway.nat.is_some()).then_some(gateway.uplink)
     }
 
     /// The routers on the link of one of a host's interfaces: their interfaces there, and addresses.
+    ///
+    /// One that translates is none for those outside.
     fn routers(&self, interface: usize, v4: bool) -> impl Iterator<Item = (usize, IpAddr)> {
         let here = &self.resolved.interfaces[interface];
         let others = self.resolved.segments[here.segment].interfaces.iter().copied();
         others.filter_map(move |other| {
             let host = self.resolved.interfaces[other].host;
-            let is_router = host != here.host && self.resolved.hosts[host].is_router;
+            let is_router = host != here.host
+                && self.resolved.hosts[host].is_router
+                && self.translated_at(host, v4) != Some(other);
             is_router.then(|| self.address(other, v4)).flatten().map(|ip| (other, ip))
         })
     }
@@ -120,17 +153,23 @@ impl<'a> Ways<'a> {
         let (first, second) = (ways.next(), ways.next());
         let Some(only) = first else { return };
         if second.is_none() && !self.resolved.hosts[host].is_router {
-            let destination: IpAddr =
-                if v4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-            node.routes.push(self.route(destination, 0, only));
+            node.routes.push(self.default_route(v4, only));
             return;
         }
-        for (segment, way) in self.resolved.segments.iter().zip(self.first_ways(host, v4)) {
+        let (ways, outside) = self.first_ways(host, v4);
+        for (segment, way) in self.resolved.segments.iter().zip(ways) {
             let prefix = segment.prefixes.iter().find(|prefix| prefix.is_ipv4() == v4);
             if let (Some(prefix), Some(way)) = (prefix, way) {
                 node.routes.push(self.route(prefix.first(), prefix.length(), way));
             }
         }
+        node.routes.extend(outside.map(|way| self.default_route(v4, way)));
+    }
+
+    fn default_route(&self, v4: bool, way: Way) -> RoutePlan {
+        let destination: IpAddr =
+            if v4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        self.route(destination, 0, way)
     }
 
     fn route(&self, destination: IpAddr, prefix_len: u8, way: Way) -> RoutePlan {
@@ -138,8 +177,10 @@ impl<'a> Ways<'a> {
         RoutePlan { destination, prefix_len, via: Some(way.via), interface, source: None }
     }
 
-    /// For every segment that the host is not on, how the shortest way to it begins; the first declared of several.
-    fn first_ways(&self, host: usize, v4: bool) -> Vec<Option<Way>> {
+    /// For every segment that the host is not on, how the shortest way to it begins; the first declared of several. And how
+    /// that to the nearest router begins which translates what goes further.
+    fn first_ways(&self, host: usize, v4: bool) -> (Vec<Option<Way>>, Option<Way>) {
+        let mut outside = None;
         let mut ways = vec![None; self.resolved.segments.len()];
         let mut reached = vec![false; self.resolved.segments.len()];
         let mut passed = vec![false; self.resolved.hosts.len()];
@@ -159,7 +200,11 @@ impl<'a> Ways<'a> {
                     continue;
                 }
                 let way = way.unwrap_or(Way { interface, via });
-                for next in self.own(router, v4) {
+                let uplink = self.translated_at(router, v4);
+                if uplink.is_some() {
+                    outside.get_or_insert(way);
+                }
+                for next in self.own(router, v4).filter(|next| Some(*next) != uplink) {
                     let segment = self.resolved.interfaces[next].segment;
                     if !std::mem::replace(&mut reached[segment], true) {
                         ways[segment] = Some(way);
@@ -168,7 +213,7 @@ impl<'a> Ways<'a> {
                 }
             }
         }
-        ways
+        (ways, outside)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::gateways::Domains;
 use super::resolve::{Placed, Problems};
 use super::{Addresses, Graph, Place, Resolved};
 use crate::Family;
@@ -35,6 +36,7 @@ struct Assigner<'a> {
     graph: &'a Graph,
     family: Family,
     placed: &'a [Option<Placed>],
+    domains: &'a Domains,
     /// Of each segment the IPv4 prefix and the IPv6 one.
     prefixes: Vec<[Option<Declared>; 2]>,
     problems: &'a mut Problems,
@@ -45,11 +47,12 @@ pub(super) fn assign(
     graph: &Graph,
     family: Family,
     placed: &[Option<Placed>],
+    domains: &Domains,
     resolved: &mut Resolved,
     problems: &mut Problems,
 ) {
     let prefixes = vec![[None; 2]; resolved.segments.len()];
-    let mut assigner = Assigner { graph, family, placed, prefixes, problems };
+    let mut assigner = Assigner { graph, family, placed, domains, prefixes, problems };
     assigner.read_prefixes();
     let own = assigner.read_addresses();
     assigner.check_overlaps();
@@ -167,7 +170,17 @@ impl Assigner<'_> {
         let mut declared: Vec<Declared> = self.prefixes.iter().flatten().flatten().copied().collect();
         declared.sort_by_key(|declared| declared.link);
         for (index, later) in declared.iter().enumerate() {
-            let earlier = declared[..index].iter().find(|earlier| earlier.prefix.overlaps(later.prefix));
+            // Behind different translators the same IPv4 addresses may be used again.
+            let meet = |earlier: &Declared| {
+                let segments = [earlier, later].map(|declared| self.placed[declared.link].as_ref());
+                let [Some(earlier), Some(later)] = segments.map(|placed| placed.map(|p| p.segment)) else {
+                    return true;
+                };
+                self.domains.meet(earlier, later)
+            };
+            let earlier = declared[..index].iter().find(|earlier| {
+                earlier.prefix.overlaps(later.prefix) && (!later.prefix.is_ipv4() || meet(earlier))
+            });
             if let Some(earlier) = earlier {
                 let [first, second] = [earlier, later].map(|declared| &self.graph.links[declared.link]);
                 let message = format!(
@@ -220,8 +233,8 @@ impl Assigner<'_> {
     }
 
     /// Gives declared addresses to their interfaces; returns them all.
-    fn take(&mut self, own: Vec<Own>, resolved: &mut Resolved) -> HashSet<IpAddr> {
-        let mut taken: HashMap<IpAddr, usize> = HashMap::new();
+    fn take(&mut self, own: Vec<Own>, resolved: &mut Resolved) -> HashSet<(usize, IpAddr)> {
+        let mut taken: HashMap<(usize, IpAddr), usize> = HashMap::new();
         for Own { place, segment, interface, ip, len } in own {
             // What is assigned moves when links are added: no address can rely on it.
             let declared = self.prefixes[segment][slot(ip)].filter(|declared| declared.place.is_some());
@@ -243,14 +256,14 @@ impl Assigner<'_> {
                         prefix.length()
                     )
                 }
-                Some(prefix) => match (prefix.reserves(ip), taken.get(&ip)) {
+                Some(prefix) => match (prefix.reserves(ip), taken.get(&(segment, ip))) {
                     (Some(why), _) => format!("`{ip}` cannot be a host's: it {why}"),
                     (None, Some(&first)) => {
                         let owner = &resolved.hosts[resolved.interfaces[first].host].name;
                         format!("`{ip}` is there twice: `{owner}` has it already")
                     }
                     (None, None) => {
-                        taken.insert(ip, interface);
+                        taken.insert((segment, ip), interface);
                         resolved.interfaces[interface].addresses.push((ip, prefix.length()));
                         continue;
                     }
@@ -262,7 +275,7 @@ impl Assigner<'_> {
     }
 
     /// Numbers the interfaces that have no address: from the first that nobody has, in the order of declaration.
-    fn number(&mut self, taken: HashSet<IpAddr>, resolved: &mut Resolved) {
+    fn number(&mut self, taken: HashSet<(usize, IpAddr)>, resolved: &mut Resolved) {
         for (index, segment) in resolved.segments.iter().enumerate() {
             for declared in self.prefixes[index].iter().flatten() {
                 let Declared { prefix, place, link } = *declared;
@@ -291,7 +304,8 @@ impl Assigner<'_> {
                 if self.graph.addresses == Addresses::None {
                     continue;
                 }
-                let mut free = (0..).map_while(|number| prefix.host(number)).filter(|ip| !taken.contains(ip));
+                let mut free =
+                    (0..).map_while(|number| prefix.host(number)).filter(|ip| !taken.contains(&(index, *ip)));
                 for (&interface, _) in segment.interfaces.iter().zip(own).filter(|(_, own)| *own == 0) {
                     let Some(ip) = free.next() else { break };
                     resolved.interfaces[interface].addresses.push((ip, prefix.length()));

@@ -4,7 +4,9 @@
 //! makes of it what can be built: interfaces with names and addresses, on segments with prefixes.
 
 mod addresses;
+mod gateways;
 mod interface;
+mod nat;
 mod resolve;
 #[cfg(test)]
 mod tests;
@@ -13,6 +15,8 @@ use std::fmt;
 use std::net::IpAddr;
 
 use crate::prefix::Prefix;
+
+pub use nat::{Firewall, Gateway, Nat, NatBehavior, RouterOptions};
 
 /// The most links of one node: their number is a byte of the interfaces' MAC addresses, and the switches have the last.
 pub const MAX_INTERFACES: usize = 255;
@@ -24,6 +28,8 @@ pub struct Graph {
     pub members: Vec<Member>,
     /// The links between them, in the order of declaration.
     pub links: Vec<Link>,
+    /// What routers do beside passing packets on.
+    pub routers: Vec<RouterOptions>,
     /// What is routed.
     pub routes: Routes,
     /// Which addresses there are.
@@ -71,6 +77,8 @@ pub struct Link {
     pub prefixes: Vec<String>,
     /// The addresses that were chosen for its ends.
     pub addresses: Vec<OwnAddress>,
+    /// Whether its prefixes are known to nobody who is not on it.
+    pub private: bool,
 }
 
 /// An end of a link.
@@ -160,6 +168,8 @@ pub struct Host {
     pub name: String,
     /// Whether it is a router.
     pub is_router: bool,
+    /// Its uplink, if it translates or filters there.
+    pub gateway: Option<Gateway>,
 }
 
 /// An interface of a host.
@@ -184,6 +194,8 @@ pub struct Segment {
     pub prefixes: Vec<Prefix>,
     /// Who is on it: indices of [`Resolved::interfaces`].
     pub interfaces: Vec<usize>,
+    /// Whether its prefixes are known to nobody who is not on it.
+    pub private: bool,
 }
 
 /// Why a graph cannot be built.
@@ -216,6 +228,8 @@ pub enum Place {
     Owner(usize, usize),
     /// A chosen address of a link.
     Address(usize, usize),
+    /// A key of [`Graph::routers`].
+    Router(usize, &'static str),
 }
 
 impl fmt::Display for GraphProblem {

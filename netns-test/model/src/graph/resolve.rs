@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::gateways::Domains;
 use super::interface::check_interface;
 use super::{
     Graph, GraphProblem, Host, Interface, Kind, Link, MAX_INTERFACES, Place, Resolved, Segment, addresses,
@@ -26,7 +27,10 @@ impl Graph {
         let (mut resolved, placed) = self.wired(&ends, &mut problems);
         self.name_interfaces(&mut resolved.interfaces, &placed, &mut problems);
         self.check_owners(&placed, &mut problems);
-        addresses::assign(self, family, &placed, &mut resolved, &mut problems);
+        self.find_gateways(family, &placed, &mut resolved, &mut problems);
+        let domains = Domains::new(&resolved);
+        addresses::assign(self, family, &placed, &domains, &mut resolved, &mut problems);
+        domains.check(self, &resolved, &mut problems);
         if problems.0.is_empty() { Ok(resolved) } else { Err(problems.0) }
     }
 
@@ -143,10 +147,11 @@ impl Graph {
         for (index, member) in self.members.iter().enumerate() {
             if member.kind != Kind::Switch {
                 host_of[index] = Some(hosts.len());
-                hosts.push(Host { name: member.name.clone(), is_router: member.kind == Kind::Router });
+                let is_router = member.kind == Kind::Router;
+                hosts.push(Host { name: member.name.clone(), is_router, gateway: None });
             }
         }
-        let mut joined = Joined((0..self.members.len()).collect());
+        let mut joined = Joined::of(self.members.len());
         for &[left, right] in ends.iter().flatten() {
             if host_of[left].is_none() && host_of[right].is_none() {
                 joined.join(left, right);
@@ -162,13 +167,14 @@ impl Graph {
                 continue;
             };
             let mut new = || {
-                segments.push(Segment { prefixes: Vec::new(), interfaces: Vec::new() });
+                segments.push(Segment { prefixes: Vec::new(), interfaces: Vec::new(), private: false });
                 segments.len() - 1
             };
             let segment = match ends.iter().find(|end| host_of[**end].is_none()) {
                 Some(switch) => *segment_of_switch.entry(joined.root(*switch)).or_insert_with(new),
                 None => new(),
             };
+            segments[segment].private |= link.private;
             let interfaces = ends.map(|end| {
                 let host = host_of[end]?;
                 let number = interfaces.len();
@@ -278,11 +284,15 @@ impl Problems {
     }
 }
 
-/// Which switches are one, as a forest (union-find).
-struct Joined(Vec<usize>);
+/// What is one, of so many, as a forest (union-find).
+pub(super) struct Joined(Vec<usize>);
 
 impl Joined {
-    fn root(&mut self, mut of: usize) -> usize {
+    pub(super) fn of(count: usize) -> Self {
+        Self((0..count).collect())
+    }
+
+    pub(super) fn root(&mut self, mut of: usize) -> usize {
         while self.0[of] != of {
             self.0[of] = self.0[self.0[of]];
             of = self.0[of];
@@ -290,7 +300,7 @@ impl Joined {
         of
     }
 
-    fn join(&mut self, left: usize, right: usize) {
+    pub(super) fn join(&mut self, left: usize, right: usize) {
         let (left, right) = (self.root(left), self.root(right));
         self.0[right] = left;
     }

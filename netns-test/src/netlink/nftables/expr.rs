@@ -43,6 +43,7 @@ const NFTA_DYNSET_OP: u16 = 3;
 const NFTA_DYNSET_SREG_KEY: u16 = 4;
 const NFTA_DYNSET_SREG_DATA: u16 = 5;
 const NFTA_DYNSET_TIMEOUT: u16 = 6;
+const NFTA_DYNSET_EXPR: u16 = 7;
 const NFTA_META_KEY: u16 = 2;
 const NFTA_META_SREG: u16 = 3;
 const NFTA_CT_KEY: u16 = 2;
@@ -68,6 +69,9 @@ const NFTA_LIMIT_TYPE: u16 = 4;
 const NFTA_LIMIT_FLAGS: u16 = 5;
 const NFTA_COUNTER_BYTES: u16 = 1;
 const NFTA_COUNTER_PACKETS: u16 = 2;
+
+/// The longest unit of time that nft has a word for, in seconds.
+const WEEK: u64 = 7 * 24 * 3600;
 
 /// What a rule decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,6 +182,8 @@ pub(crate) enum Expr {
         timeout: Option<std::time::Duration>,
         /// The time of an element that is there begins anew.
         refresh: bool,
+        /// The rule goes on for the packet that adds the element, and for no other.
+        once: bool,
     },
     Immediate(Register, Value),
     Verdict(Verdict),
@@ -274,7 +280,7 @@ impl Expr {
                 let verdict = libc::NFT_REG_VERDICT as u32;
                 expression("lookup", &lookup(set, *key, first_id).u32(NFTA_LOOKUP_DREG, verdict))
             }
-            Self::Add { set, key, data, timeout, refresh } => {
+            Self::Add { set, key, data, timeout, refresh, once } => {
                 let operation = if *refresh { libc::NFT_DYNSET_OP_UPDATE } else { libc::NFT_DYNSET_OP_ADD };
                 let attributes = new()
                     .text(NFTA_DYNSET_SET_NAME, set)
@@ -283,6 +289,10 @@ impl Expr {
                     .optional(*data, |attributes, data| attributes.u32(NFTA_DYNSET_SREG_DATA, data.number()))
                     .optional(*timeout, |attributes, timeout| {
                         attributes.u64(NFTA_DYNSET_TIMEOUT, timeout.as_millis() as u64)
+                    })
+                    // A limit of the element's own: the kernel does not tell otherwise who has added it.
+                    .optional(once.then(|| limit(1, WEEK, 1, false)), |attributes, limit| {
+                        attributes.nested(NFTA_DYNSET_EXPR, &limit)
                     });
                 expression("dynset", &attributes)
             }
@@ -361,15 +371,7 @@ impl Expr {
             Self::Counter => {
                 expression("counter", &new().u64(NFTA_COUNTER_BYTES, 0).u64(NFTA_COUNTER_PACKETS, 0))
             }
-            Self::Limit { rate, burst, over } => {
-                let attributes = new()
-                    .u64(NFTA_LIMIT_RATE, *rate)
-                    .u64(NFTA_LIMIT_UNIT, 1)
-                    .u32(NFTA_LIMIT_BURST, *burst)
-                    .u32(NFTA_LIMIT_TYPE, libc::NFT_LIMIT_PKTS as u32)
-                    .u32(NFTA_LIMIT_FLAGS, if *over { libc::NFT_LIMIT_F_INV as u32 } else { 0 });
-                expression("limit", &attributes)
-            }
+            Self::Limit { rate, burst, over } => limit(*rate, 1, *burst, *over),
             Self::Notrack => expression("notrack", &new()),
         }
     }
@@ -388,6 +390,17 @@ fn lookup(set: &SetRef, key: Register, first_id: u32) -> Attributes {
             .u32(NFTA_LOOKUP_SET_ID, first_id + *position as u32),
     };
     attributes.u32(NFTA_LOOKUP_SREG, key.number())
+}
+
+/// So many packets in so many seconds.
+fn limit(rate: u64, seconds: u64, burst: u32, over: bool) -> Attributes {
+    let attributes = Attributes::new()
+        .u64(NFTA_LIMIT_RATE, rate)
+        .u64(NFTA_LIMIT_UNIT, seconds)
+        .u32(NFTA_LIMIT_BURST, burst)
+        .u32(NFTA_LIMIT_TYPE, libc::NFT_LIMIT_PKTS as u32)
+        .u32(NFTA_LIMIT_FLAGS, if over { libc::NFT_LIMIT_F_INV as u32 } else { 0 });
+    expression("limit", &attributes)
 }
 
 fn with_flags(attributes: Attributes, kind: u16, flags: NatFlags) -> Attributes {

@@ -26,6 +26,10 @@ const NFTA_NG_OFFSET: u16 = 4;
 const SOCKET_TRANSPARENT: u32 = 0;
 const SOCKET_MARK: u32 = 1;
 
+/// `IP_CT_DIR_ORIGINAL` and `IP_CT_DIR_REPLY`.
+const ORIGINAL: u8 = 0;
+const REPLY: u8 = 1;
+
 /// A register of 4 bytes; there are sixteen, and longer values take several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Register(pub(crate) u32);
@@ -62,10 +66,18 @@ pub(crate) enum Field {
     CtState,
     CtStatus,
     CtMark,
-    /// The destination address before translation.
+    /// 0 for the packets of who began the connection, 1 for the answers.
+    CtDirection,
+    /// What the packets of who began the connection have before translation.
+    CtOriginalIpSaddr,
     CtOriginalIpDaddr,
     CtOriginalIp6Daddr,
+    CtOriginalSport,
     CtOriginalDport,
+    /// What the answers have before translation.
+    CtReplyIpSaddr,
+    CtReplySport,
+    CtReplyDport,
     /// 1 if a socket with `IP_TRANSPARENT` receives the packet. A packet without a socket does not match.
     SocketTransparent,
     SocketMark,
@@ -97,8 +109,9 @@ impl Field {
         match self {
             Self::IifName | Self::OifName => libc::IFNAMSIZ,
             Self::Ip6Saddr | Self::Ip6Daddr | Self::CtOriginalIp6Daddr => 16,
-            Self::Sport | Self::Dport | Self::CtOriginalDport | Self::Protocol => 2,
-            Self::NfProto | Self::L4Proto | Self::IcmpType | Self::SocketTransparent => 1,
+            Self::Sport | Self::Dport | Self::Protocol => 2,
+            Self::CtOriginalSport | Self::CtOriginalDport | Self::CtReplySport | Self::CtReplyDport => 2,
+            Self::NfProto | Self::L4Proto | Self::IcmpType | Self::SocketTransparent | Self::CtDirection => 1,
             _ => 4,
         }
     }
@@ -137,12 +150,18 @@ impl Field {
             Self::Sport => payload(libc::NFT_PAYLOAD_TRANSPORT_HEADER, 0, 2, into),
             Self::Dport => payload(libc::NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2, into),
             Self::IcmpType => payload(libc::NFT_PAYLOAD_TRANSPORT_HEADER, 0, 1, into),
-            Self::CtState => ct(libc::NFT_CT_STATE, false, into),
-            Self::CtStatus => ct(libc::NFT_CT_STATUS, false, into),
-            Self::CtMark => ct(libc::NFT_CT_MARK, false, into),
-            Self::CtOriginalIpDaddr => ct(libc::NFT_CT_DST_IP, true, into),
-            Self::CtOriginalIp6Daddr => ct(libc::NFT_CT_DST_IP6, true, into),
-            Self::CtOriginalDport => ct(libc::NFT_CT_PROTO_DST, true, into),
+            Self::CtState => ct(libc::NFT_CT_STATE, None, into),
+            Self::CtStatus => ct(libc::NFT_CT_STATUS, None, into),
+            Self::CtMark => ct(libc::NFT_CT_MARK, None, into),
+            Self::CtDirection => ct(libc::NFT_CT_DIRECTION, None, into),
+            Self::CtOriginalIpSaddr => ct(libc::NFT_CT_SRC_IP, Some(ORIGINAL), into),
+            Self::CtOriginalIpDaddr => ct(libc::NFT_CT_DST_IP, Some(ORIGINAL), into),
+            Self::CtOriginalIp6Daddr => ct(libc::NFT_CT_DST_IP6, Some(ORIGINAL), into),
+            Self::CtOriginalSport => ct(libc::NFT_CT_PROTO_SRC, Some(ORIGINAL), into),
+            Self::CtOriginalDport => ct(libc::NFT_CT_PROTO_DST, Some(ORIGINAL), into),
+            Self::CtReplyIpSaddr => ct(libc::NFT_CT_SRC_IP, Some(REPLY), into),
+            Self::CtReplySport => ct(libc::NFT_CT_PROTO_SRC, Some(REPLY), into),
+            Self::CtReplyDport => ct(libc::NFT_CT_PROTO_DST, Some(REPLY), into),
             Self::SocketTransparent => socket(SOCKET_TRANSPARENT, into),
             Self::SocketMark => socket(SOCKET_MARK, into),
             Self::Random { modulus, offset } => number(libc::NFT_NG_RANDOM, modulus, offset, into),
@@ -164,14 +183,11 @@ fn payload(base: libc::c_int, offset: u32, len: u32, into: Register) -> (&'stati
     ("payload", attributes)
 }
 
-fn ct(key: libc::c_int, of_the_original: bool, into: Register) -> (&'static str, Attributes) {
+fn ct(key: libc::c_int, direction: Option<u8>, into: Register) -> (&'static str, Attributes) {
     let attributes = Attributes::new()
         .u32(NFTA_CT_KEY, key as u32)
         .u32(NFTA_CT_DREG, into.number())
-        // `IP_CT_DIR_ORIGINAL`
-        .optional(of_the_original.then_some(0), |attributes, direction| {
-            attributes.u8(NFTA_CT_DIRECTION, direction)
-        });
+        .optional(direction, |attributes, direction| attributes.u8(NFTA_CT_DIRECTION, direction));
     ("ct", attributes)
 }
 

@@ -86,6 +86,18 @@ impl NftSocket {
         Ok(lists.into_iter().flatten().collect())
     }
 
+    /// Forgets all connections of the namespace (conntrack(8)'s `-F`).
+    pub(crate) fn flush_connections(&self) -> io::Result<()> {
+        // `IPCTNL_MSG_CT_DELETE` of `linux/netfilter/nfnetlink_conntrack.h`, with nothing that says which.
+        let kind = (libc::NFNL_SUBSYS_CTNETLINK as u16) << 8 | 2;
+        let message =
+            Message { kind, family: libc::AF_UNSPEC as u8, resource: 0, attributes: Attributes::new() };
+        match self.channel.transact([(message, 0)], |_| false) {
+            Ok(_) => Ok(()),
+            Err((_, refusal)) => Err(refusal.into()),
+        }
+    }
+
     fn dump<T>(
         &self,
         request: &Message,

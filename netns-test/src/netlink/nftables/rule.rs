@@ -253,6 +253,12 @@ impl Rule {
         self.has_bit_of(Field::CtStatus, status.0)
     }
 
+    /// None of these bits.
+    pub(crate) fn ct_status_not(self, status: CtStatus) -> Self {
+        let rule = self.load(Field::CtStatus, FIRST).push(Expr::Mask(FIRST, Value::host(status.0)));
+        rule.push(Expr::Compare(FIRST, Compare::Is, Value::host(0)))
+    }
+
     /// The mark, without the bits that are not in `mask`.
     pub(crate) fn masked_mark(self, mask: u32, mark: u32) -> Self {
         let rule = self.load(Field::Mark, FIRST).push(Expr::Mask(FIRST, Value::host(mask)));

@@ -265,6 +265,10 @@ impl Table {
 }
 
 impl Set {
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     fn anonymous(name: String, key: &[Type]) -> Self {
         Self {
             table: None,

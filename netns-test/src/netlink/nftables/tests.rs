@@ -274,6 +274,7 @@ fn the_kernel_takes_every_word() {
                     data: Some(Register(4)),
                     timeout: Some(Duration::from_secs(2)),
                     refresh: true,
+                    once: false,
                 })
                 .masquerade(NatFlags::NONE),
         );
