@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use netns_test_model::graph::{Firewall, Nat, NatBehavior, RouterOptions};
 use netns_test_model::{closest, host_name, parse_duration};
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{format_ident, quote};
 use syn::ext::IdentExt as _;
 use syn::parse::{ParseStream, Parser as _};
-use syn::{Error, LitBool, LitInt, LitStr, Result, Token};
+use syn::{Error, LitBool, LitStr, Result, Token};
 
 use crate::diag::{Diag, list, unknown};
 use crate::graph::parts;
@@ -142,7 +142,8 @@ fn key_and_value(input: ParseStream<'_>) -> Result<(Ident, Span, Value)> {
             Value::Behavior(one_of(&name, &word, span, NatBehavior::ALL, |behavior| behavior.name())?)
         }
         "udp_timeout" | "tcp_timeout" => {
-            let literal: LitInt = input.parse().map_err(|error| {
+            // A number with a unit, whole or not.
+            let literal: Literal = input.parse().map_err(|error| {
                 Error::new(error.span(), format!("expected a duration, as in `{example}`"))
             })?;
             let parsed = parse_duration(&literal.to_string());

@@ -449,3 +449,41 @@ fn a_router_without_nat_has_no_mappings(r: Router) {
     assert!(text.starts_with("failed to list the mappings of `r`: it has no NAT"), "{text}");
     assert!(r.flush_nat().is_err() && r.nat().is_none());
 }
+
+#[netns_test(
+    nodes(host, server),
+    routers(gateway { uplink = server }),
+    links(host -- gateway, gateway -- server),
+    matrix(family = [v4, dual], gateway.nat = [none, home, corporate, cgnat, cloud]),
+)]
+async fn every_kind_lets_the_web_out(host: Node, server: Node, gateway: Router) -> io::Result<()> {
+    let listener = server.listen_tcp((server.ip4(), 443)).await?;
+    let _out = host.connect_tcp((server.ip4(), 443)).await?;
+    let (_, peer) = listener.accept().await?;
+    match gateway.nat() {
+        Some(_) => assert_eq!(peer, gateway.mappings()?[0].outside.into()),
+        None => assert_eq!(peer.ip(), host.ip4()),
+    }
+    Ok(())
+}
+
+/// The kernel's rules, as nft(8) understands them.
+#[cfg(feature = "programs")]
+#[netns_test(topology = behind(of(EndpointIndependent, AddressDependent)))]
+async fn nft_lists_what_the_router_does(host: Node, stun: Node, gateway: Router) -> io::Result<()> {
+    let stun = Stun::new(&stun).await?;
+    let socket = host.bind_udp("0.0.0.0:5000").await?;
+    stun.sees(&socket, 0, 0).await?;
+    let output = gateway.command("nft").args(["list", "table", "ip", "nat"]).output().await?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    for line in [
+        "udp . 192.168.1.1 . 5000 ",
+        "udp . 5000 . 203.0.113.2",
+        "iifname \"eth0\" oifname \"eth1\" jump claim",
+        "dnat ip to meta l4proto . th dport map @ports",
+    ] {
+        assert!(text.contains(line), "no {line} in {text}");
+    }
+    Ok(())
+}

@@ -220,13 +220,13 @@ impl<'a> Ways<'a> {
 #[cfg(test)]
 mod tests {
     use netns_test_model::Topology;
-    use netns_test_model::graph::{End as GraphEnd, Kind, Link, Member};
+    use netns_test_model::graph::{End as GraphEnd, Kind, Link, Member, Nat, RouterOptions};
 
     use super::*;
     use crate::plan::{Plan, plan};
 
     /// `a b | r1 r2 | s`: nodes, routers, switches.
-    fn planned(members: &str, links: &[[&str; 2]], routes: Routes) -> Plan {
+    fn graph(members: &str, links: &[[&str; 2]], routes: Routes) -> Graph {
         let mut graph = Graph { routes, ..Graph::default() };
         for (names, kind) in members.split('|').zip([Kind::Node, Kind::Router, Kind::Switch]) {
             let member = |name: &str| Member { name: name.to_owned(), kind };
@@ -236,7 +236,11 @@ mod tests {
         graph
             .links
             .extend(links.iter().map(|ends| Link { ends: ends.each_ref().map(end), ..Link::default() }));
-        let topology = Topology::of_graph(graph, Family::V4);
+        graph
+    }
+
+    fn planned(members: &str, links: &[[&str; 2]], routes: Routes) -> Plan {
+        let topology = Topology::of_graph(graph(members, links, routes), Family::V4);
         assert_eq!(topology.check(), Ok(()));
         plan(&topology)
     }
@@ -250,6 +254,68 @@ mod tests {
             Some(format!("{}/{} via {via} {interface}", route.destination, route.prefix_len))
         };
         node.routes.iter().filter_map(line).collect()
+    }
+
+    /// The same in which routers of these names translate, with their uplinks.
+    fn translated(members: &str, links: &[[&str; 2]], routers: &[[&str; 2]]) -> Plan {
+        let mut graph = graph(members, links, Routes::All);
+        graph.routers.extend(routers.iter().map(|[member, uplink]| RouterOptions {
+            member: (*member).to_owned(),
+            nat: Some(Nat::home()),
+            firewall: None,
+            uplink: Some((*uplink).to_owned()),
+        }));
+        let topology = Topology::of_graph(graph, Family::V4);
+        assert_eq!(topology.check(), Ok(()));
+        plan(&topology)
+    }
+
+    #[test]
+    fn outside_has_no_way_inside_and_inside_has_one_out() {
+        let links =
+            [["host", "home"], ["home", "cgnat"], ["cgnat", "isp"], ["isp", "server"], ["isp", "far"]];
+        let plan =
+            translated("host server | home cgnat isp far", &links, &[["home", "cgnat"], ["cgnat", "isp"]]);
+        assert_eq!(routes(&plan, "host"), ["0.0.0.0/0 via 10.1.0.2 eth0"]);
+        assert_eq!(routes(&plan, "home"), ["0.0.0.0/0 via 10.1.1.2 eth1"]);
+        assert_eq!(
+            routes(&plan, "cgnat"),
+            ["10.1.3.0/24 via 10.1.2.2 eth1", "10.1.4.0/24 via 10.1.2.2 eth1"]
+        );
+        assert_eq!(routes(&plan, "isp"), [] as [&str; 0]);
+        assert_eq!(routes(&plan, "far"), ["10.1.2.0/24 via 10.1.4.1 eth0", "10.1.3.0/24 via 10.1.4.1 eth0"]);
+        assert_eq!(routes(&plan, "server"), ["0.0.0.0/0 via 10.1.3.1 eth0"]);
+        let gateway = plan.nodes[2].gateway.as_ref().unwrap();
+        assert_eq!((gateway.uplink.as_str(), &gateway.inside), ("eth1", &vec!["eth0".to_owned()]));
+        assert_eq!(gateway.nat.as_ref().unwrap().outer, Ipv4Addr::new(10, 1, 1, 1));
+    }
+
+    #[test]
+    fn a_host_outside_does_not_take_a_translator_for_its_router() {
+        let links = [["host", "home"], ["home", "lan"], ["server", "lan"], ["isp", "lan"], ["isp", "far"]];
+        let plan = translated("host server far | home isp | lan", &links, &[["home", "lan"]]);
+        assert_eq!(routes(&plan, "server"), ["0.0.0.0/0 via 10.1.1.3 eth0"]);
+        assert_eq!(routes(&plan, "home"), ["10.1.2.0/24 via 10.1.1.3 eth1"]);
+        // Inside, a router that is no translator passes on to one that is.
+        let links = [["host", "inner"], ["inner", "home"], ["inner", "other"], ["home", "server"]];
+        let plan = translated("host other server | inner home", &links, &[["home", "server"]]);
+        assert_eq!(routes(&plan, "inner"), ["0.0.0.0/0 via 10.1.1.2 eth1"]);
+        assert_eq!(routes(&plan, "home"), ["10.1.0.0/24 via 10.1.1.1 eth0", "10.1.2.0/24 via 10.1.1.1 eth0"]);
+        assert_eq!(routes(&plan, "server"), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn nobody_else_knows_a_private_link() {
+        let mut graph =
+            graph("app db user | edge", &[["user", "edge"], ["edge", "app"], ["app", "db"]], Routes::All);
+        graph.links[2].private = true;
+        graph.links.push(Link { private: true, ..graph.links[0].clone() });
+        graph.links[3].ends =
+            ["edge", "db"].map(|name| GraphEnd { member: name.to_owned(), interface: None });
+        let plan = plan(&Topology::of_graph(graph, Family::V4));
+        assert_eq!(routes(&plan, "user"), ["0.0.0.0/0 via 10.1.0.2 eth0"]);
+        assert_eq!(routes(&plan, "app"), ["0.0.0.0/0 via 10.1.1.1 eth0"]);
+        assert_eq!(routes(&plan, "db"), [] as [&str; 0]);
     }
 
     const CHAIN: [[&str; 2]; 3] = [["client", "r1"], ["r1", "r2"], ["r2", "server"]];

@@ -1,5 +1,7 @@
 //! The validation of routers that translate or filter, and of what lies inside and outside of them.
 
+use std::collections::HashSet;
+
 use super::resolve::{Joined, Placed, Problems};
 use super::{Firewall, Gateway, Graph, Kind, Place, Resolved, RouterOptions};
 use crate::{Family, closest};
@@ -87,7 +89,8 @@ impl Graph {
                 [.., (last, _, _)] => Err((
                     None,
                     format!(
-                        "`{name}` has several links and `{does}`: say which leads outside, as in `uplink = {last}`"
+                        "`{name}` has several links and `{does}`: say which leads outside, as in `uplink = {}`",
+                        last.replace('-', "_")
                     ),
                 )),
             };
@@ -122,6 +125,8 @@ pub(super) struct Domains {
     of: Vec<usize>,
     /// Of each domain those that translators lead to from it.
     outside: Vec<Vec<usize>>,
+    /// Of each segment who is on it.
+    hosts: Vec<HashSet<usize>>,
 }
 
 impl Domains {
@@ -150,34 +155,36 @@ impl Domains {
         for (inside, uplink) in links {
             outside[of[inside]].push(of[uplink]);
         }
-        Self { of, outside }
+        let hosts = resolved.segments.iter().map(|segment| {
+            segment.interfaces.iter().map(|interface| resolved.interfaces[*interface].host).collect()
+        });
+        Self { of, outside, hosts: hosts.collect() }
     }
 
-    /// Whether packets from one segment can be for the other: neither may have the other's addresses.
+    /// Whether the same addresses on both segments would be in each other's way: unless they are behind different translators.
     pub(super) fn meet(&self, first: usize, second: usize) -> bool {
+        let on_both = self.hosts[first].intersection(&self.hosts[second]).next().is_some();
         let (first, second) = (self.of[first], self.of[second]);
-        first == second || self.leads(first, second) || self.leads(second, first)
+        let [outside_first, outside_second] = [first, second].map(|domain| self.outside_of(domain));
+        let nested = outside_first.contains(&second) || outside_second.contains(&first);
+        on_both || first == second || nested || outside_first.is_disjoint(&outside_second)
     }
 
-    /// Whether translators lead from one domain to another.
-    fn leads(&self, from: usize, to: usize) -> bool {
-        let mut seen = vec![false; self.outside.len()];
-        let mut next = vec![from];
+    /// The domains that translators lead to from this one, over others, too.
+    fn outside_of(&self, domain: usize) -> HashSet<usize> {
+        let mut found = HashSet::new();
+        let mut next = vec![domain];
         while let Some(domain) = next.pop() {
-            for &outer in &self.outside[domain] {
-                if outer == to {
-                    return true;
-                }
-                if !std::mem::replace(&mut seen[outer], true) {
-                    next.push(outer);
-                }
-            }
+            next.extend(self.outside[domain].iter().filter(|outer| found.insert(**outer)));
         }
-        false
+        found
     }
 
     /// Every translator has an inside, an outside, and an outer address.
-    pub(super) fn check(&self, graph: &Graph, resolved: &Resolved, problems: &mut Problems) {
+    pub(super) fn check(&self, graph: &Graph, family: Family, resolved: &Resolved, problems: &mut Problems) {
+        if !family.has_v4() {
+            return;
+        }
         for (index, host) in resolved.hosts.iter().enumerate() {
             let Some(gateway) = host.gateway.as_ref().filter(|gateway| gateway.nat.is_some()) else {
                 continue;
@@ -197,7 +204,7 @@ impl Domains {
                 let inner = self.of[interface.segment];
                 interface.host == index
                     && number != gateway.uplink
-                    && (inner == outer || self.leads(outer, inner))
+                    && (inner == outer || self.outside_of(outer).contains(&inner))
             };
             if resolved.interfaces.iter().enumerate().any(leads_back) {
                 let message = format!(

@@ -30,7 +30,7 @@ impl Graph {
         self.find_gateways(family, &placed, &mut resolved, &mut problems);
         let domains = Domains::new(&resolved);
         addresses::assign(self, family, &placed, &domains, &mut resolved, &mut problems);
-        domains.check(self, &resolved, &mut problems);
+        domains.check(self, family, &resolved, &mut problems);
         if problems.0.is_empty() { Ok(resolved) } else { Err(problems.0) }
     }
 

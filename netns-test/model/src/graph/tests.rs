@@ -376,3 +376,129 @@ fn all_mistakes_are_reported_at_once() {
         ]
     );
 }
+
+/// The same, with what routers do: `nat uplink` behind each name, or the uplink alone for a firewall.
+fn with_routers(mut graph: Graph, routers: &[(&str, Option<Nat>, Option<&str>)]) -> Graph {
+    graph.routers = routers
+        .iter()
+        .map(|(member, nat, uplink)| RouterOptions {
+            member: (*member).to_owned(),
+            nat: nat.clone(),
+            firewall: Some(Firewall::Stateful),
+            uplink: uplink.map(str::to_owned),
+        })
+        .collect();
+    graph
+}
+
+fn messages(graph: &Graph, family: Family) -> Vec<(Place, String)> {
+    let problems = graph.resolve(family).err().unwrap_or_default();
+    problems.into_iter().map(|problem| (problem.place, problem.message)).collect()
+}
+
+#[test]
+fn an_uplink_is_named_by_the_other_end_or_by_the_interface() {
+    let links = [("a -- r", ""), ("r.wan -- isp", ""), ("r.lte -- isp", ""), ("isp -- b", "")];
+    let members = "nodes a isp b routers r";
+    let uplink = |uplink| {
+        let graph = with_routers(graph(members, &links), &[("r", Some(Nat::home()), uplink)]);
+        let resolved = graph.resolve(Family::V4)?;
+        let gateway = resolved.hosts[3].gateway.clone().unwrap();
+        Ok(resolved.interfaces[gateway.uplink].name.clone())
+    };
+    let refused = |uplink_text| {
+        let problems: Vec<GraphProblem> = uplink(uplink_text).unwrap_err();
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        (problems[0].place, problems[0].message.clone())
+    };
+    assert_eq!(uplink(Some("lte")), Ok("lte".to_owned()));
+    assert_eq!(uplink(Some("a")), Ok("eth0".to_owned()));
+    assert_eq!(
+        refused(Some("isp")),
+        (
+            Place::Router(0, "uplink"),
+            "`r` has several links to `isp`: name its interface, `r.wan -- isp`, and write `uplink = wan`"
+                .to_owned()
+        )
+    );
+    assert_eq!(refused(Some("b")).0, Place::Router(0, "uplink"));
+    assert_eq!(refused(None).0, Place::Member(3));
+    let alone =
+        with_routers(graph("routers r nodes a", &[("r -- a", "")]), &[("r", Some(Nat::home()), None)]);
+    assert!(alone.resolve(Family::V4).is_ok());
+    let unlinked = with_routers(graph("routers r nodes a", &[]), &[("r", Some(Nat::home()), None)]);
+    assert_eq!(messages(&unlinked, Family::V4).len(), 1);
+}
+
+#[test]
+fn inner_prefixes_may_repeat_behind_different_routers_alone() {
+    let members = "nodes a b c routers home office isp";
+    let links = |third| {
+        [
+            ("a -- home", "prefix = 192.168.1.0/24, a = 192.168.1.7"),
+            ("b -- office", "prefix = 192.168.1.0/24, b = 192.168.1.7"),
+            ("home -- isp", ""),
+            ("office -- isp", ""),
+            ("isp -- c", third),
+        ]
+    };
+    let nat = Some(Nat::home());
+    let routers = [("home", nat.clone(), Some("isp")), ("office", nat.clone(), Some("isp"))];
+    let same = with_routers(graph(members, &links("")), &routers);
+    assert_eq!(messages(&same, Family::Dual), []);
+    // Not on the way out,
+    let outer = with_routers(graph(members, &links("prefix = 192.168.1.0/28")), &routers);
+    assert_eq!(
+        messages(&outer, Family::Dual).iter().map(|(place, _)| *place).collect::<Vec<_>>(),
+        [Place::Prefix(4, 0)]
+    );
+    // nor behind a router that does not translate,
+    let routed =
+        with_routers(graph(members, &links("")), &[routers[0].clone(), ("office", None, Some("isp"))]);
+    assert_eq!(messages(&routed, Family::Dual)[0].0, Place::Prefix(1, 0));
+    let plain = graph(members, &links(""));
+    assert_eq!(messages(&plain, Family::Dual)[0].0, Place::Prefix(1, 0));
+    // nor in IPv6, which is not translated.
+    let v6 = [("a -- home", "prefix = 2001:db8:7::/64"), ("b -- office", "prefix = 2001:db8:7::/64")];
+    // Nor where somebody is on both links.
+    let on_both = [links("").as_slice(), &[("a -- office", "prefix = 192.168.1.0/26")]].concat();
+    let on_both = with_routers(graph(members, &on_both), &routers);
+    assert_eq!(messages(&on_both, Family::Dual).len(), 1);
+    let v6: Vec<(&str, &str)> = v6.into_iter().chain(links("").into_iter().skip(2)).collect();
+    let v6 = with_routers(graph(members, &v6), &routers);
+    assert_eq!(messages(&v6, Family::Dual)[0].0, Place::Prefix(1, 0));
+}
+
+#[test]
+fn no_way_leads_past_a_translator() {
+    let nat = |uplink| ("nat", Some(Nat::home()), Some(uplink));
+    let past =
+        [("a -- lan", ""), ("nat -- lan", ""), ("past -- lan", ""), ("nat -- isp", ""), ("past -- isp", "")];
+    let members = "nodes a routers nat past isp switches lan";
+    let found = messages(&with_routers(graph(members, &past), &[nat("isp")]), Family::V4);
+    assert_eq!(found.iter().map(|(place, _)| *place).collect::<Vec<_>>(), [Place::Member(1)]);
+    // In a ring of translators, each one's outside is the other's inside.
+    let ring = with_routers(
+        graph(
+            "routers one two switches s t",
+            &[("one -- s", ""), ("one -- t", ""), ("two -- s", ""), ("two -- t", "")],
+        ),
+        &[("one", Some(Nat::home()), Some("s")), ("two", Some(Nat::home()), Some("t"))],
+    );
+    assert_eq!(messages(&ring, Family::V4).len(), 2);
+    // Two of them on one link, and one behind the other, are fine.
+    let two = with_routers(
+        graph(
+            "nodes a routers one two isp switches lan",
+            &[
+                ("a -- lan", ""),
+                ("one -- lan", ""),
+                ("two -- lan", ""),
+                ("one -- isp", ""),
+                ("two -- one", ""),
+            ],
+        ),
+        &[("one", Some(Nat::home()), Some("isp"))],
+    );
+    assert_eq!(messages(&two, Family::V4), []);
+}
