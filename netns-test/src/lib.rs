@@ -141,6 +141,7 @@ pub use netns_test_macros::{FromNetwork, main, netns_test, test};
 pub use netns_test_model::Family;
 pub use netns_test_model::graph::{Addresses, Firewall, Nat, NatBehavior, Routes};
 
+pub use crate::capture::{Capture, Captured, Traffic};
 pub use crate::error::Error;
 pub use crate::fault::{Crashed, Fault};
 pub use crate::gateway::NatMapping;

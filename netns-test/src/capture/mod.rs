@@ -12,9 +12,11 @@ mod frame;
 mod pcapng;
 mod recorder;
 mod recording;
+mod traffic;
 mod wanted;
 
 pub(crate) use self::frame::{Frame, Link};
 pub(crate) use self::pcapng::{Interface, write};
 pub(crate) use self::recording::Recorded;
+pub use self::traffic::{Capture, Captured, Traffic};
 pub(crate) use self::wanted::{Opening, Packets, Wanted};

@@ -16,52 +16,79 @@ const BUSY_TICK: Duration = Duration::from_micros(500);
 /// From how many packets in a tick on a tap is busy.
 const MUCH: usize = 64;
 
-/// The most of a processor that it takes: one part in so many.
+/// The most of a processor that it takes, where nobody asked for all packets: one part in so many.
 const SHARE: u32 = 25;
 
-static RECORDINGS: Mutex<Vec<Weak<Recording>>> = Mutex::new(Vec::new());
+#[derive(Default)]
+struct Recordings {
+    running: Vec<Weak<Recording>>,
+    /// Those whose taps are to be closed.
+    retired: Vec<Arc<Recording>>,
+}
+
+static RECORDINGS: Mutex<Recordings> = Mutex::new(Recordings { running: Vec::new(), retired: Vec::new() });
 static CHANGED: Condvar = Condvar::new();
 
-fn recordings() -> MutexGuard<'static, Vec<Weak<Recording>>> {
+fn recordings() -> MutexGuard<'static, Recordings> {
     RECORDINGS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Starts the thread, if it does not run. The calling thread must be in the host's namespaces, where that one stays.
 pub(crate) fn start() -> Result<(), Error> {
-    // Errors are told each time.
-    static STARTED: OnceLock<OwnedFd> = OnceLock::new();
-    static STARTING: Mutex<()> = Mutex::new(());
-    let _alone = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
-    if STARTED.get().is_none() {
-        let timestamps = packets::keep_timestamps().doing(|| "have the kernel note the times of packets")?;
+    static STARTED: Mutex<bool> = Mutex::new(false);
+    let mut started = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
+    if !*started {
         let spawned = thread::Builder::new().name("netns-test".to_owned()).spawn(record);
         spawned.doing(|| "start the thread that records packets")?;
-        // Nobody else is here.
-        STARTED.get_or_init(|| timestamps);
+        *started = true;
     }
     Ok(())
 }
 
-/// Has a recording's taps emptied, until it is dropped.
-pub(crate) fn add(recording: &Arc<Recording>) {
-    let mut recordings = recordings();
-    let was_idle = recordings.is_empty();
-    recordings.push(Arc::downgrade(recording));
-    if was_idle {
-        CHANGED.notify_one();
+/// Has the kernel note the times of packets from now on, for as long as the process lives, rather than from test to test.
+pub(crate) fn keep_timestamps() -> Result<(), Error> {
+    static SOCKET: OnceLock<OwnedFd> = OnceLock::new();
+    if SOCKET.get().is_none() {
+        let socket = packets::keep_timestamps().doing(|| "have the kernel note the times of packets")?;
+        // If another thread was here first, its socket does.
+        SOCKET.get_or_init(|| socket);
     }
+    Ok(())
+}
+
+/// Has a recording's taps emptied, until it is dropped or retired.
+pub(crate) fn add(recording: &Arc<Recording>) {
+    recordings().running.push(Arc::downgrade(recording));
+    CHANGED.notify_one();
+}
+
+/// Has a recording's taps closed, by a thread that is in no test.
+pub(crate) fn retire(recording: Arc<Recording>) {
+    recordings().retired.push(recording);
+    CHANGED.notify_one();
 }
 
 fn record() {
     let mut buffers = Buffers::new();
     loop {
-        let mut waiting = recordings();
-        waiting.retain(|recording| recording.strong_count() > 0);
-        let waiting = CHANGED.wait_while(waiting, |recordings| recordings.is_empty());
-        let running: Vec<Weak<Recording>> = waiting.unwrap_or_else(PoisonError::into_inner).clone();
+        let mut recordings = recordings();
+        recordings.running.retain(|recording| recording.strong_count() > 0);
+        let is_idle =
+            |recordings: &mut Recordings| recordings.running.is_empty() && recordings.retired.is_empty();
+        let mut recordings = CHANGED.wait_while(recordings, is_idle).unwrap_or_else(PoisonError::into_inner);
+        let running: Vec<Arc<Recording>> = recordings.running.iter().filter_map(Weak::upgrade).collect();
+        let retired = std::mem::take(&mut recordings.retired);
+        drop(recordings);
+        retired.iter().for_each(|recording| recording.close());
+        drop(retired);
         let started = Instant::now();
-        let read = running.iter().filter_map(Weak::upgrade).map(|recording| recording.drain(&mut buffers));
-        let tick = if read.max() > Some(MUCH) { BUSY_TICK } else { TICK };
-        thread::sleep(tick.max(started.elapsed() * (SHARE - 1)));
+        let wants_all = running.iter().any(|recording| recording.keeps_all());
+        let read = running.iter().map(|recording| recording.drain(&mut buffers)).max();
+        drop(running);
+        let tick = if read > Some(MUCH) { BUSY_TICK } else { TICK };
+        match wants_all {
+            true => thread::sleep(tick),
+            false => thread::sleep(tick.max(started.elapsed() * (SHARE - 1))),
+        }
     }
 }

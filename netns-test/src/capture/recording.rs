@@ -19,6 +19,9 @@ const MOST_OF_QUEUE: usize = 212_992;
 /// How much of each half of what is kept: the first packets, and the last ones.
 const HALF: usize = 1 << 20;
 
+/// The most that is kept where all is.
+const MOST: usize = 64 << 20;
+
 /// What one of the last packets is kept of: its headers, and the beginning of what it carries.
 const HEAD: usize = 256;
 
@@ -108,6 +111,10 @@ impl Recording {
         let recording = Self { keep, state: Mutex::default() };
         taps.into_iter().for_each(|tap| recording.add(tap));
         recording
+    }
+
+    pub(super) fn keeps_all(&self) -> bool {
+        self.keep == Keep::All
     }
 
     /// Records one more node.
@@ -200,6 +207,10 @@ impl State {
 
     fn keep(&mut self, frame: Frame, keep: Keep) {
         let size = frame.bytes.len() + OVERHEAD;
+        if keep == Keep::All && self.first_size > MOST {
+            self.error.get_or_insert_with(|| format!("there are more than {} MiB of them", MOST >> 20));
+            return;
+        }
         if keep == Keep::All || self.first_size < HALF {
             self.first_size += size;
             self.kept.first.push(frame);

@@ -56,9 +56,11 @@ impl Wanted {
 
     /// Starts what records. The calling thread must be in the host's namespaces.
     pub(crate) fn start(&mut self) -> Result<(), Error> {
+        // A test may want packets itself: only from here can what reads them be started.
+        let started = recorder::start();
         match self.when {
-            Capture::Never => Ok(()),
-            _ => recorder::start().or_else(|error| self.refused(error)),
+            Capture::Never => started,
+            _ => started.and_then(|()| recorder::keep_timestamps()).or_else(|error| self.refused(error)),
         }
     }
 

@@ -20,6 +20,7 @@
 mod decode;
 mod dns;
 mod layers;
+mod repeats;
 mod summary;
 
 use std::fmt;
@@ -27,6 +28,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
 pub use self::layers::{Arp, Ethernet, Fragment, Icmp, Ip, Mac, Original, Tcp, TcpFlags, Udp};
+pub(crate) use self::repeats::Repeats;
 
 /// An Ethernet frame and its decoded headers.
 #[derive(Clone, PartialEq, Eq)]

@@ -1,10 +1,9 @@
 //! From frames to packets on their way: who sent each over which link, and who received it. Pure.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 
 use crate::capture::{Link, Recorded};
-use crate::packet::Packet;
+use crate::packet::{Packet, Repeats};
 use crate::plan::{End, Plan};
 
 /// As many bytes as are kept of every frame, whatever is kept of others.
@@ -98,35 +97,11 @@ pub(super) fn hops(recorded: &Recorded, links: &Links) -> Vec<Hop> {
     hops
 }
 
-/// A TCP flow in one direction, as one interface sends it.
-type Sender = (Place, SocketAddr, SocketAddr);
-
 fn find_repeated(hops: &mut [Hop]) {
-    // How far each flow had come.
-    let mut ends: HashMap<Sender, u32> = HashMap::new();
+    let mut senders: HashMap<Place, Repeats> = HashMap::new();
     for hop in hops {
-        let packet = &hop.packet;
-        let (Some(from), Some(tcp), Some(source), Some(destination)) =
-            (hop.from, packet.tcp(), packet.source(), packet.destination())
-        else {
-            continue;
-        };
-        let length = packet.payload_length() as u32 + u32::from(tcp.flags.syn) + u32::from(tcp.flags.fin);
-        // A keep-alive carries at most one byte that was there before; acknowledgements carry none.
-        if length == 0 || tcp.flags.rst {
-            continue;
-        }
-        let end = tcp.sequence.wrapping_add(length);
-        let so_far = ends.entry((from, source, destination)).or_insert(tcp.sequence);
-        // Serial number arithmetic, RFC 1982. A SYN begins anew, where it is another one.
-        let is_new = end.wrapping_sub(*so_far) as i32 > 0;
-        if tcp.flags.syn && end != *so_far {
-            *so_far = end;
-            continue;
-        }
-        match is_new {
-            true => *so_far = end,
-            false => hop.is_repeated = true,
+        if let Some(from) = hop.from {
+            hop.is_repeated = senders.entry(from).or_default().is_repeated(&hop.packet);
         }
     }
 }

@@ -126,6 +126,11 @@ impl Notes {
         });
     }
 
+    /// When the body started, by the clock of the packets; 0 before it has.
+    pub(crate) fn started(&self) -> u64 {
+        self.setting.get().map_or(0, |setting| setting.started)
+    }
+
     fn taken(&self) -> MutexGuard<'_, Vec<Taken>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -242,12 +247,7 @@ pub(crate) fn report(net: &Arc<Net>, how: &How, passed: bool) -> Option<String> 
         How::TimedOut => "it timed out",
     };
     let started = net.clock.started.get();
-    let packets = packets::between(
-        net,
-        &plan,
-        net.report.setting.get().map_or(0, |setting| setting.started),
-        taken.time,
-    );
+    let packets = packets::between(net, &plan, net.report.started(), taken.time);
     let packets = packets.unwrap_or_else(|why_not| {
         snapshot.gaps.push(why_not);
         data::Packets::default()

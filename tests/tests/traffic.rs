@@ -1,0 +1,164 @@
+//! Assertions on traffic: a test captures packets, waits for them, and asks what they were.
+
+use std::io;
+
+use netns_test::{Network, Node, Router, netns_test};
+use netns_test_tests::rerun;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+async fn talk(client: &Node, server: &Node, port: u16, text: &[u8]) -> io::Result<()> {
+    let listener = server.listen_tcp(port).await?;
+    let mut out = client.connect_tcp((server.ip(), port)).await?;
+    let (mut inside, _) = listener.accept().await?;
+    out.write_all(text).await?;
+    inside.read_exact(&mut vec![0; text.len()]).await.map(drop)
+}
+
+#[netns_test(nodes = 3)]
+async fn packets_are_told_with_node_interface_and_way(
+    a: Node,
+    b: Node,
+    c: Node,
+    network: Network,
+) -> io::Result<()> {
+    let capture = network.capture()?;
+    talk(&a, &b, 80, b"in the clear").await?;
+    let data =
+        capture.until("the data", |packet| packet.contains("in the clear") && !packet.is_sent()).await?;
+    assert_eq!((data.node(), data.interface()), ("b", "eth0"));
+    assert_eq!(data.payload(), b"in the clear");
+    let packets = capture.packets()?;
+    // Sent once, received once.
+    assert_eq!(packets.containing("in the clear").sent().len(), 1, "{packets}");
+    assert_eq!(packets.containing("in the clear").received().len(), 1, "{packets}");
+    assert_eq!(packets.of(&a).sent().containing("in the clear").len(), 1);
+    assert_eq!(packets.retransmissions().len(), 0);
+    // Nothing went to the third, and nothing of it to anybody else.
+    assert_eq!(packets.to(c.ip()).len() + packets.to(c.ip4()).len(), 0, "{packets}");
+    assert_eq!(packets.containing("a secret").len(), 0);
+    assert_eq!(packets.flows().len(), 2, "{packets}");
+    let is_syn =
+        |packet: &&netns_test::Captured| packet.tcp().is_some_and(|tcp| tcp.flags.syn && !tcp.flags.ack);
+    assert_eq!(packets.sent().iter().filter(is_syn).count(), 1);
+    Ok(())
+}
+
+#[netns_test(nodes(client, server), routers(r), links(client -- r, r -- server))]
+async fn an_interface_is_captured_alone(client: Node, server: Node, r: Router) -> io::Result<()> {
+    let (near, far) = (r.interface("eth0")?.capture()?, r.interface("eth1")?.capture()?);
+    talk(&client, &server, 80, b"through").await?;
+    near.until("what comes in", |packet| packet.contains("through")).await?;
+    far.until("what goes out", |packet| packet.contains("through")).await?;
+    let (near, far) = (near.packets()?, far.packets()?);
+    let hops = |traffic: &netns_test::Traffic| traffic.containing("through")[0].ip().map(|ip| ip.hop_limit);
+    assert_eq!((hops(&near), hops(&far)), (Some(64), Some(63)));
+    assert!(
+        near.iter().all(|packet| packet.interface() == "eth0") && near.on(&r.interface("eth1")?).is_empty()
+    );
+    Ok(())
+}
+
+// Before the call returns, the packet is seen: there is nothing to wait for.
+#[netns_test(nodes = 2)]
+async fn what_was_sent_before_is_seen(client: Node, server: Node) -> io::Result<()> {
+    let socket = client.bind_udp(9).await?;
+    let capture = client.capture()?;
+    // It waits until the neighbour is known; those that follow do not.
+    socket.send_to(b"first", (server.ip(), 7)).await?;
+    capture.until("the first datagram", |packet| packet.contains("first")).await?;
+    for number in 0..200_u32 {
+        socket.send_to(&number.to_be_bytes(), (server.ip(), 7)).await?;
+        let sent = capture.packets()?.sent().containing(number.to_be_bytes()).to(server.ip());
+        assert!(!sent.is_empty(), "{number}");
+    }
+    Ok(())
+}
+
+#[netns_test(nodes = 2, family = v4)]
+fn plain_functions_capture(client: Node, server: Node) -> io::Result<()> {
+    let capture = server.capture()?;
+    let socket = client.enter(|| std::net::UdpSocket::bind("0.0.0.0:0"))?;
+    socket.send_to(b"hello", (server.ip(), 7))?;
+    let hello = capture.blocking_until("the greeting", |packet| packet.contains("hello"))?;
+    assert_eq!(hello.udp().map(|udp| udp.destination_port), Some(7));
+    let refusal =
+        capture.blocking_until("its refusal", |packet| packet.icmp().is_some_and(|icmp| icmp.is_error()))?;
+    assert!(refusal.is_sent());
+    Ok(())
+}
+
+/// Has the kernel drop whatever would reach this socket.
+fn drop_all(socket: &impl std::os::fd::AsRawFd) {
+    // BPF_RET | BPF_K: 0 bytes are let through.
+    let mut code = [libc::sock_filter { code: 6, jt: 0, jf: 0, k: 0 }];
+    let program = libc::sock_fprog { len: 1, filter: code.as_mut_ptr() };
+    let length = size_of_val(&program) as libc::socklen_t;
+    let (level, option) = (libc::SOL_SOCKET, libc::SO_ATTACH_FILTER);
+    // SAFETY: the program and its one instruction live on this stack, and the kernel copies both.
+    let result =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const program).cast(), length) };
+    assert_eq!(result, 0, "{}", io::Error::last_os_error());
+}
+
+#[netns_test(nodes = 2, family = v4)]
+async fn retransmissions_are_counted(client: Node, server: Node) -> io::Result<()> {
+    let listener = server.listen_tcp(80).await?;
+    drop_all(&listener);
+    let capture = client.capture()?;
+    let connecting = client.spawn(async || tokio::net::TcpStream::connect("server:80").await);
+    let mut syns = std::collections::HashSet::new();
+    // The kernel tries again after a second.
+    capture
+        .until("the second SYN", |packet| {
+            packet.tcp().is_some_and(|tcp| tcp.flags.syn) && {
+                syns.insert(packet.time());
+                syns.len() > 1
+            }
+        })
+        .await?;
+    let again = capture.packets()?.retransmissions();
+    assert_eq!(again.len(), 1, "{again}");
+    assert!(again[0].tcp().is_some_and(|tcp| tcp.flags.syn));
+    drop(connecting);
+    Ok(())
+}
+
+// It may not keep up. Then it says so, and never passes a part off as the whole.
+#[netns_test(nodes = 2, family = v4)]
+async fn a_capture_is_whole_or_an_error(client: Node, server: Node) -> io::Result<()> {
+    let (socket, _sink) = (client.bind_udp(9).await?, server.bind_udp(7).await?);
+    socket.send_to(b"first", (server.ip(), 7)).await?;
+    let capture = client.capture()?;
+    for _ in 0..50_000 {
+        socket.send_to(b"flood", (server.ip(), 7)).await?;
+    }
+    match capture.packets() {
+        Ok(packets) => assert_eq!(packets.containing("flood").len(), 50_000),
+        Err(error) => {
+            assert!(error.to_string().contains("packets came faster than they could be read"), "{error}")
+        }
+    }
+    Ok(())
+}
+
+#[netns_test(nodes = 2, family = v4, timeout = 1s)]
+#[ignore = "fails on purpose"]
+async fn waits_in_vain(client: Node, server: Node) -> io::Result<()> {
+    let capture = client.capture()?;
+    client.bind_udp(9).await?.send_to(b"hello", (server.ip(), 7)).await?;
+    capture.until("an answer", |packet| packet.contains("answer")).await?;
+    Ok(())
+}
+
+#[test]
+fn a_wait_that_gives_up_shows_the_last_packets() {
+    for rerun in
+        [rerun("waits_in_vain"), rerun("waits_in_vain").env("NETNS_TEST_CAPTURE", "never").as_ordinary_user()]
+    {
+        rerun.run().failed_with(&[
+            "failed to wait for an answer: the test's timeout is about to pass; ",
+            "client/eth0 sent  IP 10.0.0.1:9 > 10.0.0.2:7: UDP, length 5",
+            "client/eth0 received  IP 10.0.0.2 > 10.0.0.1: ICMP 10.0.0.2 udp port 7 unreachable",
+        ]);
+    }
+}
