@@ -21,7 +21,7 @@ use nix::unistd::read;
 use crate::limits::Limits;
 use crate::sys::caps::{CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN, CAP_SYS_CHROOT, Sets};
 use crate::sys::userns::As;
-use crate::{janitor, sys};
+use crate::{janitor, listing, sys};
 
 /// What the process may do, as the constructor found or made it.
 #[derive(Clone, Copy, Debug)]
@@ -123,7 +123,13 @@ pub(crate) fn state() -> Option<State> {
 pub(crate) fn before_main() {
     static CALLED: AtomicBool = AtomicBool::new(false);
     if !CALLED.swap(true, Ordering::Relaxed) {
-        STATE.get_or_init(|| if lists_tests() { State::Listing } else { prepare() });
+        STATE.get_or_init(|| match lists_tests() {
+            true => {
+                listing::at_exit_where_wanted();
+                State::Listing
+            }
+            false => prepare(),
+        });
     }
 }
 

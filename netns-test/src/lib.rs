@@ -83,6 +83,7 @@
 //! | `NETNS_TEST_UNSUPPORTED=skip` | where tests cannot run, they are skipped, and say so on stderr; libtest counts them as ok |
 //! | `NETNS_TEST_USERNS=0` | no user namespace for the process: netns tests then need root |
 //! | `NETNS_TEST_REPORT` | `always` or `never`: of which tests the network is shown; by default of those that fail |
+//! | `NETNS_TEST_LIST=1` | with `--list`: the netns tests, each with its network drawn, on stderr |
 //! | `NETNS_TEST_PAUSE=1` | the network of a failed test waits, with the command that enters each node, until Enter or SIGCONT |
 //! | `NETNS_TEST_CAPTURE` | `failure`, `always` or `never`: overrides every test's `capture` |
 //! | `NO_COLOR` | if set, the report has no colours; otherwise it has on a terminal, with `--nocapture` |
@@ -112,6 +113,7 @@ mod job;
 pub mod kubernetes;
 mod layers;
 mod limits;
+mod listing;
 mod mounts;
 mod namespace;
 mod netlink;

@@ -26,6 +26,23 @@ pub(super) struct Report {
     pub(super) packets: Packets,
 }
 
+impl Report {
+    /// What can be told of a network that was never made.
+    pub(super) fn of_plan(plan: Plan) -> Self {
+        Self {
+            test: String::new(),
+            how: String::new(),
+            after: None,
+            is_late: false,
+            is_after_body: false,
+            failures: Vec::new(),
+            plan,
+            snapshot: Snapshot::default(),
+            packets: Packets::default(),
+        }
+    }
+}
+
 /// The packets of the body's time.
 #[derive(Debug, Default)]
 pub(super) struct Packets {

@@ -197,6 +197,11 @@ fn origin(records: &[Record], own: Option<usize>, message: &str) -> Option<usize
     records.iter().position(is_same).or(own)
 }
 
+/// The drawing of a network that is not there, line by line.
+pub(crate) fn draw_plan(plan: Plan) -> Vec<String> {
+    drawing::draw(&data::Report::of_plan(plan), &[])
+}
+
 /// The report on a test that has ended, where one is wanted.
 ///
 /// It never panics and never fails: where a report cannot be made, one line says why.

@@ -1,0 +1,45 @@
+//! What a test binary has: its netns tests, each with its network drawn, for `NETNS_TEST_LIST=1 cargo test -- --list`.
+//!
+//! The registry of tests is empty while constructors run, and libtest leaves no room behind its own list: so it is told as the process
+//! ends. It goes to stderr, since tools read the list of names from stdout.
+
+use std::fmt::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::__private::{Registered, TestCase, inventory};
+use crate::{plan, report, sys};
+
+/// Has the list told when the process ends, if that is wanted; called before `main` in a process that lists its tests.
+pub(crate) fn at_exit_where_wanted() {
+    if std::env::var_os("NETNS_TEST_LIST").is_some_and(|value| value == "1") {
+        // Refused only where there is no memory, in which case the names alone are listed.
+        let _refused = sys::process::at_exit(tell);
+    }
+}
+
+extern "C" fn tell() {
+    let mut tests: Vec<&TestCase> = inventory::iter::<Registered>().map(|registered| registered.0).collect();
+    tests.sort_by_key(|test| (test.file, test.line));
+    let mut text = String::new();
+    for test in tests {
+        // A topology that is made by an expression is the user's code, and may panic.
+        let drawn = catch_unwind(AssertUnwindSafe(|| draw(test)));
+        let lines =
+            drawn.unwrap_or_else(|_| vec!["its topology cannot be told: making it panicked".to_owned()]);
+        // Writing to a string does not fail.
+        let _written = writeln!(text, "{}  {}:{}", test.path(), test.file, test.line);
+        for line in lines {
+            let _written = writeln!(text, "  {line}");
+        }
+    }
+    sys::process::write_raw(2, text.as_bytes());
+}
+
+fn draw(test: &TestCase) -> Vec<String> {
+    let topology = test.topology();
+    match topology.check() {
+        Ok(()) if topology.nodes.is_empty() => vec!["no node: it is alone with its loopback".to_owned()],
+        Ok(()) => report::draw_plan(plan::plan(&topology)),
+        Err(problems) => problems.iter().map(|problem| format!("cannot be built: {problem}")).collect(),
+    }
+}
