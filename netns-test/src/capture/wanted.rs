@@ -118,6 +118,7 @@ pub(crate) struct Packets {
 
 impl Packets {
     /// Records a node that joins, whose network namespace the calling thread is in.
+    #[cfg(feature = "kubernetes")]
     pub(crate) fn join(&self, name: &str) -> Result<(), Error> {
         if let Some(recording) = &self.recording {
             recording.add(Tap::open(name, 1)?);
