@@ -145,7 +145,7 @@ pub use netns_test_model::graph::{Addresses, Firewall, Nat, NatBehavior, Routes}
 
 pub use crate::capture::{Capture, Captured, Traffic};
 pub use crate::error::Error;
-pub use crate::fault::{Crashed, Fault};
+pub use crate::fault::{Crashed, Fault, Hold};
 pub use crate::gateway::NatMapping;
 pub use crate::inject::{Argument, FromNetwork};
 pub use crate::job::{JoinError, JoinHandle};

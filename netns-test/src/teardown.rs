@@ -53,6 +53,7 @@ pub(crate) fn tear_down(net: &Arc<Net>) -> Result<Vec<Leftover>, Error> {
     let workers: Vec<_> = nodes.iter().flat_map(|node| node.all_workers()).collect();
     workers.iter().for_each(|worker| worker.stop());
     nodes.iter().for_each(|node| node.programs.stop());
+    nodes.iter().for_each(|node| node.end_stations());
     let processes = net.processes.lock().unwrap_or_else(PoisonError::into_inner).take();
     // What cannot be ended is told in the end: the rest is torn down all the same.
     let ended_processes = processes.map_or(Ok(()), |processes| processes.end());

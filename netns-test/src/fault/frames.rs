@@ -71,6 +71,11 @@ impl Frames {
         }
     }
 
+    /// Whether a frame is of the kind.
+    pub(super) fn matches(self, frame: &[u8]) -> bool {
+        self.tests().iter().all(|test| test.holds(frame))
+    }
+
     /// Instructions that let frames of the kind vanish, and are left at their end by others.
     fn instructions(self) -> Vec<Instruction> {
         let tests = self.tests();
@@ -88,6 +93,48 @@ impl Frames {
 
 fn instruction(code: u32, if_false: u8, k: u32) -> Instruction {
     Instruction { code: code as u16, if_true: 0, if_false, k }
+}
+
+impl Test {
+    fn holds(&self, frame: &[u8]) -> bool {
+        let length = if self.load == LOAD_WORD { 4 } else { 2 };
+        let at = self.at as usize;
+        let loaded = frame.get(at..at + length);
+        loaded.is_some_and(|bytes| bytes.iter().fold(0, |word, &byte| word << 8 | u32::from(byte)) == self.is)
+    }
+}
+
+/// A program that picks out IPv4 and IPv6 packets without this mark, but for neighbour discovery (RFC 4861); what it picks out
+/// has the action of its filter.
+pub(super) fn redirected(mark: u32) -> Vec<Instruction> {
+    /// `SKF_AD_OFF` and `SKF_AD_MARK` of linux/filter.h.
+    const MARK: u32 = 0xffff_f000 + 20;
+    const LOAD_BYTE: u32 = libc::BPF_LD | libc::BPF_B | libc::BPF_ABS;
+    const JUMP_IF_AT_LEAST: u32 = libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K;
+    const NEXT_HEADER: u32 = 14 + 6;
+    const ICMP_TYPE: u32 = 14 + 40;
+    const ICMP6: u32 = 58;
+    let jump = |code: u32, if_true: u8, if_false: u8, k: u32| Instruction {
+        code: code as u16,
+        if_true,
+        if_false,
+        k,
+    };
+    vec![
+        instruction(LOAD_WORD, 0, MARK),
+        jump(JUMP_IF_EQUAL, 9, 0, mark),
+        instruction(LOAD_HALF, 0, ETHER_TYPE),
+        jump(JUMP_IF_EQUAL, 6, 0, libc::ETH_P_IP as u32),
+        jump(JUMP_IF_EQUAL, 0, 6, libc::ETH_P_IPV6 as u32),
+        instruction(LOAD_BYTE, 0, NEXT_HEADER),
+        jump(JUMP_IF_EQUAL, 0, 3, ICMP6),
+        instruction(LOAD_BYTE, 0, ICMP_TYPE),
+        // Router and neighbour solicitations and advertisements, and redirects: 133 to 137.
+        jump(JUMP_IF_AT_LEAST, 0, 1, 133),
+        jump(JUMP_IF_AT_LEAST, 0, 1, 138),
+        instruction(RETURN, 0, u32::MAX),
+        instruction(RETURN, 0, 0),
+    ]
 }
 
 /// Programs that let frames of these kinds vanish, each no longer than the kernel takes.

@@ -6,10 +6,13 @@ use std::sync::{Mutex, PoisonError};
 
 use nix::libc;
 
-use super::frames::{Frames, programs};
+use super::frames::{Frames, programs, redirected};
 use crate::error::{Doing, Error};
-use crate::netlink::{Batch, Direction, Request};
+use crate::netlink::{Batch, Direction, MARK, Request};
 use crate::node::Interface;
+
+/// The priority number of what is asked last: what a test's faults let vanish is not redirected.
+const LAST: u16 = u16::MAX;
 
 /// How many faults have filters on which interface of a node, and whether the place for them was there before.
 #[derive(Debug, Default)]
@@ -124,6 +127,24 @@ impl Hook {
     fn places(&self) -> std::sync::MutexGuard<'_, HashMap<u32, Place>> {
         self.interface.node().hooked().0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Leads all packets that an interface sends to another one of its node, but for those with [`MARK`]. For good: until the test
+/// ends.
+pub(super) fn redirect(interface: &Interface, to: u32) -> Result<(), Error> {
+    let hook = Hook { interface: interface.clone(), sent: Vec::new(), received: Vec::new() };
+    let describe = || format!("redirect the packets of `{interface}`");
+    // A hook without filters of its own keeps the place for them.
+    hook.put(LAST)?;
+    let socket = interface.node().route_socket().doing(describe)?;
+    let request = Request::add_redirect(interface.index(), Direction::Sent, LAST, &redirected(MARK), to);
+    socket.request(request, describe).map_err(|error| match error.source.raw_os_error() {
+        Some(libc::ENOENT) => {
+            let text = "the kernel has no filters by BPF, or cannot redirect (CONFIG_NET_CLS_BPF, CONFIG_NET_ACT_MIRRED)";
+            Error::because(describe(), text)
+        }
+        _ => error.into(),
+    })
 }
 
 /// An interface that does not exist any more has no filters.

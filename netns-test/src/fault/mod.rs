@@ -5,6 +5,8 @@
 
 mod crash;
 mod frames;
+mod group;
+mod hold;
 mod hook;
 mod partition;
 
@@ -14,6 +16,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 pub use self::crash::Crashed;
+pub use self::hold::Hold;
+pub(crate) use self::hold::Station;
 use self::hook::Hook;
 pub(crate) use self::hook::Hooked;
 use crate::error::{Doing, Error};
@@ -22,6 +26,9 @@ use crate::node::{Interface, Node};
 
 /// How many faults that have ended are remembered for the report.
 const MOST_ENDED: usize = 8;
+
+/// The most faults that are in force at once.
+const MOST: u16 = u16::MAX - 1;
 
 /// The faults of one network.
 #[derive(Debug, Default)]
@@ -54,10 +61,10 @@ impl Faults {
         let mut state = self.state();
         let is_free =
             |number: &u16| !state.notes.iter().any(|note| note.number == *number && note.ended.is_none());
-        // 0 leaves the choice to the kernel.
-        let number = (state.last.saturating_add(1)..=u16::MAX).chain(1..=state.last).find(is_free);
+        // 0 leaves the choice to the kernel, and the last one is that of redirections.
+        let number = (state.last.saturating_add(1)..=MOST).chain(1..=state.last).find(is_free);
         let Some(number) = number else {
-            return Err(Error::because(text, "there are 65535 faults already"));
+            return Err(Error::because(text, format!("there are {MOST} faults already")));
         };
         state.last = number;
         state.notes.push(Note { number, text, began: Instant::now(), ended: None });

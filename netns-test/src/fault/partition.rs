@@ -1,16 +1,13 @@
 //! Cuts and partitions: which frames vanish where.
 
-use std::collections::HashSet;
-use std::net::IpAddr;
 use std::panic::Location;
-use std::sync::Arc;
 
 use super::Fault;
 use super::frames::Frames;
+use super::group::{Group, distinct, names};
 use super::hook::Hook;
 use crate::error::{Doing, Error};
-use crate::netlink::state::Scope;
-use crate::network::{Net, Network};
+use crate::network::Network;
 use crate::node::{Interface, Node};
 
 impl Network {
@@ -50,7 +47,7 @@ impl Network {
         group: impl IntoIterator<Item = impl AsRef<Node>>,
         other: impl IntoIterator<Item = impl AsRef<Node>>,
     ) -> Result<Fault, Error> {
-        let (group, other) = (nodes(group), nodes(other));
+        let (group, other) = (distinct(group), distinct(other));
         let text = format!("{} and {} are partitioned", names(&group), names(&other));
         self.split(&text, &group, &other, true, Location::caller())
     }
@@ -81,7 +78,7 @@ impl Network {
         from: impl IntoIterator<Item = impl AsRef<Node>>,
         to: impl IntoIterator<Item = impl AsRef<Node>>,
     ) -> Result<Fault, Error> {
-        let (from, to) = (nodes(from), nodes(to));
+        let (from, to) = (distinct(from), distinct(to));
         let text = format!("{} is cut off from sending to {}", names(&from), names(&to));
         self.split(&text, &from, &to, false, Location::caller())
     }
@@ -95,25 +92,12 @@ impl Network {
         place: &Location<'_>,
     ) -> Result<Fault, Error> {
         let operation = || format!("begin the fault that {text}");
-        for node in group.iter().chain(other) {
-            if !node.net().doing(operation)?.is(&self.0) {
-                return Err(Error::because(
-                    operation(),
-                    format!("`{}` is a node of another test", node.name()),
-                ));
-            }
-        }
-        if let Some(twice) = group.iter().find(|node| other.iter().any(|other| other.is(node))) {
-            return Err(Error::because(operation(), format!("`{}` is in both groups", twice.name())));
-        }
-        let Some(any) = group.iter().chain(other).next() else {
-            return Err(Error::because(operation(), "there is no node in the groups"));
-        };
+        let any = self.check_groups(group, other).doing(operation)?;
         let group = Group::of(group).doing(operation)?;
         let other = Group::of(other).doing(operation)?;
-        let mut hooks = group.hooks(&self.0, &other, true, both_ways)?;
-        hooks.extend(other.hooks(&self.0, &group, both_ways, true)?);
-        Fault::vanish(any, text, hooks, place)
+        let mut hooks = group.hooks(&self.0, &other, true, both_ways);
+        hooks.extend(other.hooks(&self.0, &group, both_ways, true));
+        Fault::vanish(&any, text, hooks, place)
     }
 }
 
@@ -232,7 +216,7 @@ impl Interface {
     }
 }
 
-fn whole(interface: Interface, sent: bool, received: bool) -> Hook {
+pub(super) fn whole(interface: Interface, sent: bool, received: bool) -> Hook {
     let all = |is_wanted: bool| if is_wanted { vec![Frames::All] } else { Vec::new() };
     Hook { interface, sent: all(sent), received: all(received) }
 }
@@ -245,74 +229,4 @@ pub(super) fn everything(node: &Node) -> Result<Vec<Hook>, Error> {
         [Some(interface), other].into_iter().flatten().map(|end| whole(end, true, true))
     });
     Ok(hooks.collect())
-}
-
-fn nodes(group: impl IntoIterator<Item = impl AsRef<Node>>) -> Vec<Node> {
-    let mut nodes: Vec<Node> = Vec::new();
-    for node in group {
-        let node = node.as_ref();
-        if !nodes.iter().any(|other| other.is(node)) {
-            nodes.push(node.clone());
-        }
-    }
-    nodes
-}
-
-fn names(group: &[Node]) -> String {
-    group.iter().map(|node| format!("`{}`", node.name())).collect::<Vec<_>>().join(", ")
-}
-
-/// Nodes, and how their packets are known.
-struct Group {
-    nodes: Vec<Node>,
-    macs: Vec<[u8; 6]>,
-    ips: Vec<IpAddr>,
-}
-
-impl Group {
-    fn of(nodes: &[Node]) -> std::io::Result<Self> {
-        let mut macs = Vec::new();
-        let mut ips = HashSet::new();
-        for node in nodes {
-            macs.extend(node.links()?.iter().filter_map(|link| link.mac).filter(|mac| *mac != [0; 6]));
-            // What is known on a link alone is known by the link's own addresses.
-            let addresses = node.addresses()?.into_iter().filter(|address| address.scope == Scope::Global);
-            ips.extend(addresses.map(|address| address.ip));
-            ips.extend(node.own_addresses());
-        }
-        let mut ips: Vec<IpAddr> = ips.into_iter().collect();
-        ips.sort_unstable();
-        Ok(Self { nodes: nodes.to_vec(), macs, ips })
-    }
-
-    /// What vanishes at this group's interfaces: what it sends to the other one, and what it receives from it.
-    fn hooks(&self, net: &Arc<Net>, other: &Self, sent: bool, received: bool) -> Result<Vec<Hook>, Error> {
-        let to =
-            other.macs.iter().copied().map(Frames::ToMac).chain(other.ips.iter().copied().map(Frames::ToIp));
-        let from = other
-            .macs
-            .iter()
-            .copied()
-            .map(Frames::FromMac)
-            .chain(other.ips.iter().copied().map(Frames::FromIp));
-        let (to, from): (Vec<Frames>, Vec<Frames>) = (to.collect(), from.collect());
-        let is_other = |node: &Node| other.nodes.iter().any(|other| other.is(node));
-        let interfaces = self
-            .nodes
-            .iter()
-            .flat_map(|node| node.planned_interfaces().into_iter().map(move |interface| (node, interface)));
-        let hooks = interfaces.map(|(node, interface)| {
-            let peer = net.other_end(node, interface.index());
-            // On a link of two, broadcasts are for the other one, too.
-            match peer.is_some_and(|peer| is_other(peer.node())) {
-                true => whole(interface, sent, received),
-                false => Hook {
-                    interface,
-                    sent: if sent { to.clone() } else { Vec::new() },
-                    received: if received { from.clone() } else { Vec::new() },
-                },
-            }
-        });
-        Ok(hooks.collect())
-    }
 }

@@ -39,6 +39,17 @@ pub(crate) const NEXT: u32 = u32::MAX;
 /// What a program returns for a frame that is to vanish (`TC_ACT_STOLEN`).
 pub(crate) const VANISH: u32 = 4;
 
+/// The mark of packets that are not redirected any more (SO_MARK of socket(7)): "hold". It does not leave the namespace.
+pub(crate) const MARK: u32 = 0x686f_6c64;
+
+// linux/pkt_cls.h and linux/tc_act/tc_mirred.h.
+const TCA_BPF_ACT: u16 = 1;
+const FIRST_ACTION: u16 = 1;
+const TCA_ACT_KIND: u16 = 1;
+const TCA_ACT_OPTIONS: u16 = 2;
+const TCA_MIRRED_PARMS: u16 = 2;
+const TCA_EGRESS_REDIR: u32 = 1;
+
 const TCA_BPF_OPS_LEN: u16 = 4;
 const TCA_BPF_OPS: u16 = 5;
 
@@ -71,17 +82,31 @@ impl Request<'_> {
     ) -> Self {
         let mut message = filter(link, direction, priority);
         message.header.handle = handle.into();
-        let length = DefaultNla::new(TCA_BPF_OPS_LEN, (program.len() as u16).to_ne_bytes().to_vec());
-        let instructions = program.iter().flat_map(|instruction| {
-            let [code, k] = [&instruction.code.to_ne_bytes()[..], &instruction.k.to_ne_bytes()[..]];
-            [code, &[instruction.if_true, instruction.if_false], k].concat()
-        });
-        let instructions = DefaultNla::new(TCA_BPF_OPS, instructions.collect());
-        message.attributes.push(TcAttribute::Options(vec![
-            TcOption::Bpf(TcFilterBpfOption::Flags(TcBpfFlags::DirectAction)),
-            TcOption::Bpf(TcFilterBpfOption::Other(length)),
-            TcOption::Bpf(TcFilterBpfOption::Other(instructions)),
-        ]));
+        let flags = TcOption::Bpf(TcFilterBpfOption::Flags(TcBpfFlags::DirectAction));
+        let [length, instructions] = encode(program);
+        message.attributes.push(TcAttribute::Options(vec![flags, length, instructions]));
+        Self::new(RouteNetlinkMessage::NewTrafficFilter(message), NLM_F_CREATE | NLM_F_EXCL)
+    }
+
+    /// Adds a filter that sends the frames which its program picks out (by what is not 0) through another interface instead.
+    pub(crate) fn add_redirect(
+        link: u32,
+        direction: Direction,
+        priority: u16,
+        program: &[Instruction],
+        to: u32,
+    ) -> Self {
+        // `struct tc_mirred` of linux/tc_act/tc_mirred.h: index, capabilities, action, two counts, which way, and where.
+        let parameters = [0, 0, VANISH, 0, 0, TCA_EGRESS_REDIR, to].map(u32::to_ne_bytes).concat();
+        let options = attribute(TCA_ACT_OPTIONS, &attribute(TCA_MIRRED_PARMS, &parameters));
+        let kind = attribute(TCA_ACT_KIND, b"mirred\0");
+        let actions = attribute(FIRST_ACTION, &[kind, options].concat());
+        let mut message = filter(link, direction, priority);
+        message.header.handle = 1.into();
+        let class = TcOption::Bpf(TcFilterBpfOption::ClassId(1.into()));
+        let actions = TcOption::Bpf(TcFilterBpfOption::Other(DefaultNla::new(TCA_BPF_ACT, actions)));
+        let [length, instructions] = encode(program);
+        message.attributes.push(TcAttribute::Options(vec![class, actions, length, instructions]));
         Self::new(RouteNetlinkMessage::NewTrafficFilter(message), NLM_F_CREATE | NLM_F_EXCL)
     }
 
@@ -89,6 +114,24 @@ impl Request<'_> {
     pub(crate) fn delete_filters(link: u32, direction: Direction, priority: u16) -> Self {
         Self::new(RouteNetlinkMessage::DelTrafficFilter(filter(link, direction, priority)), 0)
     }
+}
+
+fn encode(program: &[Instruction]) -> [TcOption; 2] {
+    let length = (program.len() as u16).to_ne_bytes().to_vec();
+    let instructions = program.iter().flat_map(|instruction| {
+        let [code, k] = [&instruction.code.to_ne_bytes()[..], &instruction.k.to_ne_bytes()[..]];
+        [code, &[instruction.if_true, instruction.if_false], k].concat()
+    });
+    [DefaultNla::new(TCA_BPF_OPS_LEN, length), DefaultNla::new(TCA_BPF_OPS, instructions.collect())]
+        .map(|attribute| TcOption::Bpf(TcFilterBpfOption::Other(attribute)))
+}
+
+/// A netlink attribute, padded to four bytes (netlink(7)).
+fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    let mut bytes = [((4 + value.len()) as u16).to_ne_bytes(), kind.to_ne_bytes()].concat();
+    bytes.extend_from_slice(value);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
 }
 
 fn filters_place(link: u32) -> TcMessage {

@@ -23,6 +23,6 @@ mod tests;
 #[cfg(target_os = "linux")]
 pub(crate) use self::{
     diag::DiagSocket,
-    filter::{Direction, Instruction, MOST_INSTRUCTIONS, NEXT, VANISH},
+    filter::{Direction, Instruction, MARK, MOST_INSTRUCTIONS, NEXT, VANISH},
     route::{Batch, LinkEnd, NetlinkError, Request, RouteSocket},
 };

@@ -26,6 +26,7 @@ use super::{
     socket::{Channel, Refusal},
     state::{Address, Link, Neighbour, NeighbourState, Route, RouteKind, RouteProtocol, Scope},
 };
+use crate::sys::ethtool;
 
 /// A request that the kernel refused.
 #[derive(Debug)]
@@ -72,6 +73,11 @@ impl RouteSocket {
     /// Opens a socket in the calling thread's network namespace.
     pub(crate) fn open() -> io::Result<Self> {
         Channel::open(NETLINK_ROUTE).map(|channel| Self { channel })
+    }
+
+    /// Switches off what makes one packet of several on an interface, or leaves checksums to be computed later.
+    pub(crate) fn switch_off_offloads(&self, interface: &str) -> io::Result<()> {
+        self.channel.with_descriptor(|socket| ethtool::switch_off_offloads(socket, interface))
     }
 
     /// Performs a batch in order; the first refusal is returned.

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    os::fd::{AsFd as _, BorrowedFd},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -177,6 +178,11 @@ impl Channel {
             }
         }
         Err(io::Error::new(io::ErrorKind::Interrupted, "the kernel's table kept changing while it was read"))
+    }
+
+    /// Does something else with the socket, by its descriptor.
+    pub(super) fn with_descriptor<R>(&self, act: impl FnOnce(BorrowedFd<'_>) -> R) -> R {
+        act(self.lock().socket.as_fd())
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

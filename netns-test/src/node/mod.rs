@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::ControlFlow;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::{fmt, fs, io};
@@ -27,7 +27,7 @@ pub use self::interface::Interface;
 use self::interface::Kept;
 use self::programs::Programs;
 use crate::error::{Doing, Error};
-use crate::fault::Hooked;
+use crate::fault::{Hooked, Station};
 use crate::job::{self, JoinHandle};
 use crate::layers::Layers;
 use crate::namespace::{Depth, Entered, Namespaces, enter};
@@ -38,8 +38,8 @@ use crate::network::{Net, Network};
 use crate::panics::{self, watched};
 use crate::plan::{GatewayPlan, NodePlan};
 use crate::queue::Job;
-use crate::sysctl;
 use crate::worker::{self, Worker};
+use crate::{sys, sysctl};
 
 /// One host of a test's network: a network stack, mounts and a host name of its own.
 ///
@@ -67,6 +67,8 @@ pub(crate) struct NodeState {
     /// How often interfaces are unplugged.
     unplugged: Mutex<HashMap<u32, usize>>,
     hooked: Hooked,
+    /// Where packets of its interfaces are held.
+    stations: Mutex<HashMap<u32, Arc<Station>>>,
     /// Whether it has crashed: nothing can be started in it.
     out: AtomicBool,
     pub(crate) programs: Programs,
@@ -96,6 +98,7 @@ impl NodeState {
             kept: Mutex::new(Vec::new()),
             unplugged: Mutex::default(),
             hooked: Hooked::default(),
+            stations: Mutex::default(),
             out: AtomicBool::new(false),
             programs: Programs::default(),
             layers: Mutex::default(),
@@ -122,6 +125,11 @@ impl NodeState {
     /// The netlink socket; `None` once the node is torn down.
     pub(crate) fn route_socket(&self) -> Option<Arc<RouteSocket>> {
         self.route.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Ends what holds its packets.
+    pub(crate) fn end_stations(&self) {
+        self.stations.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Gives the netlink socket up: an open one keeps the namespace alive.
@@ -436,6 +444,36 @@ impl Node {
 
     pub(crate) fn is_of(&self, state: &Arc<NodeState>) -> bool {
         Arc::ptr_eq(&self.0, state)
+    }
+
+    /// Where the packets of an interface are held; it is built when it is first asked for.
+    pub(crate) fn station(&self, interface: &Interface) -> Result<Arc<Station>, Error> {
+        let mut stations = self.0.stations.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(station) = stations.get(&interface.index()) {
+            return Ok(Arc::clone(station));
+        }
+        let station = Station::build(interface)?;
+        // Torn down meanwhile: it must not outlive the test.
+        self.net().doing(|| format!("hold the packets of `{interface}`"))?;
+        stations.insert(interface.index(), Arc::clone(&station));
+        Ok(station)
+    }
+
+    /// A socket that sends frames by one of its interfaces, with a mark.
+    pub(crate) fn packet_sender(&self, interface: u32, mark: u32) -> io::Result<OwnedFd> {
+        let _inside = self.enter_depth(Depth::Network)?;
+        let socket = sys::sockets::packet_sender(interface)?;
+        nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::Mark, &mark)?;
+        Ok(socket)
+    }
+
+    /// Has an interface say nothing by itself: no link-local address, no multicast report.
+    pub(crate) fn silence(&self, interface: &str) -> io::Result<()> {
+        match self.set_sysctl(&format!("net/ipv6/conf/{interface}/disable_ipv6"), 1) {
+            // A kernel without IPv6.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            set => set,
+        }
     }
 
     /// Which interfaces have filters of faults.

@@ -4,11 +4,13 @@
 
 pub(crate) mod caps;
 pub(crate) mod env;
+pub(crate) mod ethtool;
 pub(crate) mod exec;
 pub(crate) mod fork;
 pub(crate) mod mount;
 pub(crate) mod packets;
 pub(crate) mod process;
+pub(crate) mod ring;
 pub(crate) mod shared;
 pub(crate) mod signal;
 pub(crate) mod sockets;

@@ -1,7 +1,7 @@
 //! Sockets of this process that other threads own, by the number of their descriptor.
 
 use std::io;
-use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 
 use nix::libc;
 
@@ -46,12 +46,30 @@ pub(crate) fn domain(socket: BorrowedFd<'_>) -> io::Result<i32> {
     if result == 0 { Ok(domain) } else { Err(io::Error::last_os_error()) }
 }
 
+/// A packet socket that sends by one interface, and hears nothing, packet(7). It is born in the calling thread's namespace.
+pub(crate) fn packet_sender(interface: u32) -> io::Result<OwnedFd> {
+    // SAFETY: socket(2) takes no memory; a new descriptor belongs to the caller alone.
+    let socket = unsafe {
+        match libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) {
+            -1 => return Err(io::Error::last_os_error()),
+            socket => OwnedFd::from_raw_fd(socket),
+        }
+    };
+    bind_packet_for(socket.as_fd(), interface, 0)?;
+    Ok(socket)
+}
+
 /// Binds a packet socket to one interface, for all protocols, packet(7).
 pub(crate) fn bind_packet(socket: BorrowedFd<'_>, interface: u32) -> io::Result<()> {
+    bind_packet_for(socket, interface, libc::ETH_P_ALL as u16)
+}
+
+/// Binds a packet socket to one interface, for one protocol; for 0 it hears nothing.
+fn bind_packet_for(socket: BorrowedFd<'_>, interface: u32, protocol: u16) -> io::Result<()> {
     // SAFETY: all zeros is a value of this plain structure.
     let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
     address.sll_family = libc::AF_PACKET as u16;
-    address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
+    address.sll_protocol = protocol.to_be();
     address.sll_ifindex = interface as i32;
     // SAFETY: the kernel reads one sockaddr_ll from this stack.
     let result = unsafe {

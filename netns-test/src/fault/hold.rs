@@ -1,0 +1,396 @@
+//! Packets that are kept, and delivered later in order.
+//!
+//! What a held interface sends is led to a station: by a filter, through a veth of its own, to a thread that keeps the packets and
+//! sends them by the interface when they may go. The station stays when the last hold has ended, and passes on what comes: if
+//! packets went past it again, they would overtake others.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::panic::Location;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::socket::{MsgFlags, send};
+use nix::unistd::pipe2;
+use tokio::sync::oneshot;
+
+use super::frames::Frames;
+use super::group::{Group, distinct, names};
+use super::hook;
+use crate::error::{Doing, Error};
+use crate::job;
+use crate::namespace::prepare_thread;
+use crate::netlink::{LinkEnd, MARK, Request, RouteSocket};
+use crate::network::{Net, Network};
+use crate::node::{Interface, Node};
+use crate::sys::ring::{PacketSocket, Received};
+use crate::worker;
+
+/// The most that one station keeps, in bytes.
+const ROOM: usize = 64 << 20;
+
+impl Network {
+    /// Holds what two groups of nodes send to each other: packets are kept, and delivered in order when the guard ends.
+    ///
+    /// Nothing tells either side. It is about IPv4 and IPv6: questions for neighbours (ARP, neighbour discovery) pass, lest a
+    /// sender's kernel give up. Broadcasts and multicasts are held on links between two nodes, and pass on switches. What waits
+    /// is kept in this process, at most 64 MiB for each interface; what is more is lost, and [`release`](Hold::release) says so.
+    ///
+    /// # Errors
+    /// As for [`partition`](Network::partition).
+    ///
+    /// ```
+    /// # use netns_test::{netns_test, Network, Node};
+    /// #[netns_test(nodes = 2)]
+    /// async fn arrives_late(a: Node, b: Node, network: Network) -> std::io::Result<()> {
+    ///     let (from, to) = (a.bind_udp(7).await?, b.bind_udp(7).await?);
+    ///     let hold = network.hold([&a], [&b])?;
+    ///     for number in 0..3 {
+    ///         from.send_to(&[number], (b.ip(), 7)).await?;
+    ///     }
+    ///     a.wait_until("three packets that wait", |_| Ok(hold.held() >= 3)).await?;
+    ///     hold.release()?;
+    ///     for number in 0..3 {
+    ///         let mut buf = [0];
+    ///         to.recv(&mut buf).await?;
+    ///         assert_eq!(buf, [number]);
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// ```
+    #[track_caller]
+    pub fn hold(
+        &self,
+        group: impl IntoIterator<Item = impl AsRef<Node>>,
+        other: impl IntoIterator<Item = impl AsRef<Node>>,
+    ) -> Result<Hold, Error> {
+        let place = Location::caller();
+        let (group, other) = (distinct(group), distinct(other));
+        let text = format!("what {} and {} send each other is held", names(&group), names(&other));
+        self.check_groups(&group, &other).doing(|| format!("begin the fault that {text}"))?;
+        let (group, other) = (Group::of(&group), Group::of(&other));
+        let operation = || "look up the addresses of nodes";
+        let (group, other) = (group.doing(operation)?, other.doing(operation)?);
+        let mut held = group.sends(&self.0, &other);
+        held.extend(other.sends(&self.0, &group));
+        Hold::begin(&self.0, &text, held, place)
+    }
+}
+
+impl Interface {
+    /// Holds what is sent on this interface and what is sent to it: packets are kept, and delivered in order when the guard ends.
+    ///
+    /// On a link between two nodes this is all that passes over the link; [`Network::hold`] has the details.
+    ///
+    /// # Errors
+    /// The kernel's own; the test has ended.
+    ///
+    /// ```
+    /// # use netns_test::{netns_test, Node};
+    /// #[netns_test(nodes = 2)]
+    /// async fn waits(client: Node, server: Node) -> std::io::Result<()> {
+    ///     let _listener = server.listen_tcp(80).await?;
+    ///     let hold = server.interface("eth0")?.hold()?;
+    ///     let connecting = client.spawn(async || tokio::net::TcpStream::connect("server:80").await.map(drop));
+    ///     client.wait_until("the SYN", |_| Ok(hold.held() > 0)).await?;
+    ///     hold.release()?;
+    ///     connecting.await.expect("the task does not panic")
+    /// }
+    /// # fn main() {}
+    /// ```
+    #[track_caller]
+    pub fn hold(&self) -> Result<Hold, Error> {
+        let place = Location::caller();
+        let operation = || format!("hold the packets of `{self}`");
+        let net = self.node().net().doing(operation)?;
+        let mut held = vec![(self.clone(), vec![Frames::All])];
+        let other = net.other_end(self.node(), self.index());
+        let text = match &other {
+            Some(other) => format!("what passes over `{self}` – `{other}` is held"),
+            None => format!("what passes over `{self}` is held"),
+        };
+        match other {
+            Some(other) => held.push((other, vec![Frames::All])),
+            None => {
+                let mac = self.link().doing(operation)?.mac.unwrap_or_default();
+                for node in net.nodes().into_iter().map(Node::new).filter(|node| !node.is(self.node())) {
+                    held.extend(
+                        node.planned_interfaces().into_iter().map(|end| (end, vec![Frames::ToMac(mac)])),
+                    );
+                }
+            }
+        }
+        Hold::begin(&net, &text, held, place)
+    }
+}
+
+/// Packets are kept until this is dropped, or until [`release`](Hold::release): then they are delivered, in order.
+///
+/// Holds nest and overlap: a packet goes when the last one that concerns it has ended.
+#[must_use = "the packets are released when this is dropped"]
+pub struct Hold {
+    net: Weak<Net>,
+    number: u16,
+    stations: Vec<Arc<Station>>,
+}
+
+impl Hold {
+    fn begin(
+        net: &Arc<Net>,
+        text: &str,
+        held: Vec<(Interface, Vec<Frames>)>,
+        place: &Location<'_>,
+    ) -> Result<Self, Error> {
+        let number = net.faults.begin(format!("{text} ({}:{})", place.file(), place.line()))?;
+        // A refusal drops it, which ends what has begun.
+        let mut hold = Self { net: Arc::downgrade(net), number, stations: Vec::new() };
+        for (interface, kinds) in held {
+            let station = interface.node().station(&interface)?;
+            station.flow().holds.push((number, kinds));
+            hold.stations.push(station);
+        }
+        Ok(hold)
+    }
+
+    /// How many packets wait because of this hold, or behind one that does.
+    ///
+    /// A packet that has just been sent counts when a thread has taken it up, some microseconds later. The kernel's own packets count,
+    /// too: multicast reports for instance.
+    pub fn held(&self) -> usize {
+        self.stations.iter().map(|station| station.flow().waiting.len()).sum()
+    }
+
+    /// Delivers the packets, as far as no other hold concerns them, and ends the hold.
+    ///
+    /// # Errors
+    /// Packets were lost: there was no room for them, or the interface refused them.
+    pub fn release(mut self) -> Result<(), Error> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<(), Error> {
+        let stations = std::mem::take(&mut self.stations);
+        let ended = stations.iter().map(|station| station.end(self.number)).fold(Ok(()), Result::and);
+        let Some(net) = self.net.upgrade().filter(|net| !net.has_ended()) else { return Ok(()) };
+        net.faults.end(self.number);
+        ended
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if let (Err(error), Some(net)) = (self.end(), self.net.upgrade()) {
+            net.faults.fail(&format!("{error} (as the guard of held packets was dropped)"));
+        }
+    }
+}
+
+impl fmt::Debug for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hold").field("number", &self.number).field("held", &self.held()).finish()
+    }
+}
+
+/// Where the packets that an interface sends are kept, or pass.
+pub(crate) struct Station {
+    interface: String,
+    /// Sends by the interface. What it sends is marked, and so comes here no more.
+    sender: OwnedFd,
+    flow: Mutex<Flow>,
+    /// The thread ends when this is closed.
+    _stop: OwnedFd,
+}
+
+#[derive(Default)]
+struct Flow {
+    holds: Vec<(u16, Vec<Frames>)>,
+    waiting: VecDeque<Vec<u8>>,
+    bytes: usize,
+    /// How many packets were lost, and why.
+    lost: u64,
+    why: String,
+}
+
+impl Flow {
+    fn holds(&self, frame: &[u8]) -> bool {
+        self.holds.iter().any(|(_, kinds)| kinds.iter().any(|kind| kind.matches(frame)))
+    }
+
+    fn lose(&mut self, count: u64, why: &str) {
+        self.lost += count;
+        self.why = why.to_owned();
+    }
+}
+
+impl Station {
+    fn flow(&self) -> MutexGuard<'_, Flow> {
+        self.flow.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a frame, or passes it on.
+    fn take(&self, frame: &[u8]) {
+        let mut flow = self.flow();
+        if !flow.holds(frame) {
+            self.send(&mut flow, frame);
+        } else if flow.bytes + frame.len() > ROOM {
+            flow.lose(1, "there was no room for more than 64 MiB");
+        } else {
+            flow.bytes += frame.len();
+            flow.waiting.push_back(frame.to_vec());
+        }
+    }
+
+    fn send(&self, flow: &mut Flow, frame: &[u8]) {
+        loop {
+            match send(self.sender.as_raw_fd(), frame, MsgFlags::empty()) {
+                Err(Errno::EINTR) => {}
+                Err(error) => return flow.lose(1, &format!("the interface refused them: {error}")),
+                Ok(_) => return,
+            }
+        }
+    }
+
+    /// Ends a hold. Under the lock, so that nothing overtakes what goes now.
+    fn end(&self, number: u16) -> Result<(), Error> {
+        let mut flow = self.flow();
+        flow.holds.retain(|(other, _)| *other != number);
+        let waiting = std::mem::take(&mut flow.waiting);
+        flow.bytes = 0;
+        for frame in waiting {
+            if flow.holds(&frame) {
+                flow.bytes += frame.len();
+                flow.waiting.push_back(frame);
+            } else {
+                self.send(&mut flow, &frame);
+            }
+        }
+        match std::mem::take(&mut flow.lost) {
+            0 => Ok(()),
+            lost => {
+                let operation = format!("keep all packets that `{}` has sent", self.interface);
+                Err(Error::because(operation, format!("{lost} were lost: {}", flow.why)))
+            }
+        }
+    }
+
+    /// Builds the station of an interface, and leads its packets there.
+    pub(crate) fn build(interface: &Interface) -> Result<Arc<Self>, Error> {
+        let operation = || format!("hold the packets of `{interface}`");
+        let net = interface.node().net().doing(operation)?;
+        let name = format!("hold{}", interface.index());
+        let near = interface.node().route_socket().doing(operation)?;
+        let sender = interface.node().packet_sender(interface.index(), MARK).doing(operation)?;
+        let (stopped, stop) = pipe2(nix::fcntl::OFlag::O_CLOEXEC).doing(operation)?;
+        let station =
+            Arc::new(Self { interface: interface.to_string(), sender, flow: Mutex::default(), _stop: stop });
+        // The veth's far end is in a namespace that only the thread is in, and that ends with it.
+        let (tell, told) = oneshot::channel();
+        let (weak, thread_s_name, node) = (Arc::downgrade(&station), name.clone(), interface.node().clone());
+        worker::spawn_in(name.clone(), Arc::clone(&net.body), move |settled| {
+            let built = settled.and_then(|()| Far::build(&node, &thread_s_name));
+            drop(node);
+            match built {
+                Ok((far, near_index)) => {
+                    let _waiting = tell.send(Ok(near_index));
+                    far.serve(&weak, &stopped);
+                }
+                Err(error) => {
+                    let _waiting = tell.send(Err(error));
+                }
+            }
+        })?;
+        let gone = |_| Err(Error::because(operation(), "the thread that does it has ended"));
+        let to = job::block_on(told).unwrap_or_else(gone)?;
+        // It is to say nothing by itself.
+        interface.node().silence(&name).doing(operation)?;
+        near.request(Request::set_up(to, true), || format!("switch on `{name}`"))?;
+        let carries = |node: &Node| {
+            let link = node.links()?.into_iter().find(|link| link.name == name);
+            Ok(link.is_some_and(|link| link.is_running()))
+        };
+        interface.node().blocking_wait_until(&format!("`{name}` to carry packets"), carries)?;
+        hook::redirect(interface, to)?;
+        Ok(station)
+    }
+}
+
+impl fmt::Debug for Station {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Station").field(&self.interface).finish()
+    }
+}
+
+/// The far end of a station's veth.
+struct Far {
+    socket: PacketSocket,
+}
+
+impl Far {
+    /// Makes the veth, in the node and in a new namespace that the calling thread moves to; returns its index in the node, where
+    /// it is not switched on yet.
+    fn build(node: &Node, name: &str) -> Result<(Self, u32), Error> {
+        let operation = || format!("make `{name}` in `{}`", node.name());
+        let near = node.route_socket().doing(operation)?;
+        prepare_thread()?;
+        unshare(CloneFlags::CLONE_NEWNET).doing(operation)?;
+        let here = std::fs::File::open("/proc/thread-self/ns/net").doing(operation)?;
+        let far = RouteSocket::open().doing(operation)?;
+        let ends = [LinkEnd::new(name), LinkEnd { netns: Some(here.as_fd()), ..LinkEnd::new(name) }];
+        near.request(Request::veth(&ends[0], &ends[1]), operation)?;
+        // It is to get packets as they would be on a wire.
+        near.switch_off_offloads(name).doing(operation)?;
+        let index = |socket: &RouteSocket| {
+            let links = socket.links().doing(operation)?;
+            let link = links.iter().find(|link| link.name == name);
+            link.map(|link| link.index).ok_or_else(|| Error::because(operation(), "it is gone"))
+        };
+        let (near_index, far_index) = (index(&near)?, index(&far)?);
+        let socket = PacketSocket::open().doing(operation)?;
+        socket.bind(far_index).doing(operation)?;
+        far.request(Request::set_up(far_index, true), operation)?;
+        Ok((Self { socket }, near_index))
+    }
+
+    /// Brings what comes to the station, until that is gone.
+    fn serve(mut self, station: &Weak<Station>, stopped: &OwnedFd) {
+        let mut frame = Vec::new();
+        loop {
+            let mut events = [
+                PollFd::new(self.socket.as_fd(), PollFlags::POLLIN),
+                PollFd::new(stopped.as_fd(), PollFlags::POLLIN),
+            ];
+            match poll(&mut events, PollTimeout::NONE) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(error) => return fail(station, &format!("poll: {error}")),
+            }
+            loop {
+                let Some(station) = station.upgrade() else { return };
+                match self.socket.receive(&mut frame) {
+                    Ok(None) => break,
+                    Ok(Some(Received::At(_))) => station.take(&frame),
+                    Ok(Some(Received::TooLong)) => station.flow().lose(1, "they were too long"),
+                    Ok(Some(Received::Losing(_))) => {
+                        match self.socket.overruns() {
+                            Ok(count) => {
+                                station.flow().lose(count.into(), "they came faster than they were taken up")
+                            }
+                            Err(error) => station.flow().lose(1, &error.to_string()),
+                        }
+                        station.take(&frame);
+                    }
+                    Err(error) => return station.flow().lose(1, &error.to_string()),
+                }
+            }
+        }
+    }
+}
+
+fn fail(station: &Weak<Station>, why: &str) {
+    if let Some(station) = station.upgrade() {
+        station.flow().lose(1, why);
+    }
+}

@@ -1,0 +1,192 @@
+//! Held packets are kept, all of them, and delivered in order when the last hold that concerns them is released.
+
+use std::io;
+use std::net::IpAddr;
+
+use netns_test::{Hold, Network, Node, Router, netns_test};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UdpSocket;
+
+/// Sockets at both ends of a way, which know each other.
+async fn open(from: &Node, to: &Node, v6: bool) -> io::Result<(UdpSocket, UdpSocket)> {
+    let ip = |node: &Node| if v6 { IpAddr::from(node.ip6()) } else { node.ip4().into() };
+    let (sends, receives) = (from.bind_udp((ip(from), 0)).await?, to.bind_udp((ip(to), 0)).await?);
+    sends.connect(receives.local_addr()?).await?;
+    receives.connect(sends.local_addr()?).await?;
+    send(&sends, 0..1).await?;
+    arrive(&receives, 0..1).await?;
+    send(&receives, 0..1).await?;
+    arrive(&sends, 0..1).await?;
+    Ok((sends, receives))
+}
+
+async fn send(socket: &UdpSocket, numbers: std::ops::Range<u32>) -> io::Result<()> {
+    for number in numbers {
+        socket.send(&number.to_be_bytes()).await?;
+    }
+    Ok(())
+}
+
+async fn arrive(socket: &UdpSocket, numbers: std::ops::Range<u32>) -> io::Result<()> {
+    for number in numbers {
+        let mut buf = [0; 4];
+        socket.recv(&mut buf).await?;
+        assert_eq!(u32::from_be_bytes(buf), number);
+    }
+    Ok(())
+}
+
+async fn until(node: &Node, hold: &Hold, count: usize) -> io::Result<()> {
+    Ok(node.wait_until(&format!("{count} packets that wait"), |_| Ok(hold.held() >= count)).await?)
+}
+
+/// Datagrams, held several times in a row.
+async fn datagrams(
+    a: &Node,
+    b: &Node,
+    begin: impl Fn() -> Result<Hold, netns_test::Error>,
+) -> io::Result<()> {
+    for v6 in [false, true] {
+        let (sends, receives) = open(a, b, v6).await?;
+        for round in 0..5 {
+            let hold = begin()?;
+            send(&sends, 0..50).await?;
+            until(a, &hold, 50).await?;
+            assert_eq!(receives.try_recv(&mut [0; 4]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+            // Beside them the kernel's own multicast reports, now and then.
+            assert!(hold.held() >= 50, "in round {round}");
+            hold.release()?;
+            // What comes later comes behind.
+            send(&sends, 50..100).await?;
+            arrive(&receives, 0..100).await?;
+        }
+    }
+    Ok(())
+}
+
+#[netns_test(nodes = 2)]
+async fn datagrams_on_a_link(a: Node, b: Node, network: Network) -> io::Result<()> {
+    datagrams(&a, &b, || network.hold([&a], [&b])).await?;
+    datagrams(&b, &a, || network.hold([&a], [&b])).await?;
+    datagrams(&a, &b, || a.interface("eth0").map_err(|_| unreachable!()).and_then(|eth0| eth0.hold()))
+        .await?;
+    datagrams(&a, &b, || b.interface("eth0").map_err(|_| unreachable!()).and_then(|eth0| eth0.hold())).await
+}
+
+#[netns_test(nodes = 3)]
+async fn datagrams_on_a_switch(a: Node, b: Node, c: Node, network: Network) -> io::Result<()> {
+    let (sends, receives) = open(&a, &c, true).await?;
+    let _elsewhere = network.hold([&b], [&c])?;
+    datagrams(&a, &b, || network.hold([&a], [&b])).await?;
+    datagrams(&a, &b, || b.interface("eth0").map_err(|_| unreachable!()).and_then(|eth0| eth0.hold()))
+        .await?;
+    // Others go on.
+    let _hold = network.hold([&a], [&b])?;
+    send(&sends, 0..10).await?;
+    arrive(&receives, 0..10).await
+}
+
+#[netns_test(nodes(a, b), routers(r), links(a -- r, r -- b))]
+async fn datagrams_over_a_router(a: Node, b: Node, r: Router, network: Network) -> io::Result<()> {
+    datagrams(&a, &b, || network.hold([&a], [&b])).await?;
+    datagrams(&a, &b, || r.interface("eth1").map_err(|_| unreachable!()).and_then(|eth1| eth1.hold())).await
+}
+
+#[netns_test(nodes = 2, timeout = 60s)]
+async fn a_stream_is_whole(a: Node, b: Node, network: Network) -> io::Result<()> {
+    for ip in [IpAddr::from(b.ip4()), b.ip6().into()] {
+        let listener = b.listen_tcp((ip, 80)).await?;
+        let mut out = a.connect_tcp((ip, 80)).await?;
+        let (mut inc, _) = listener.accept().await?;
+        let data: Vec<u8> = (0..500_000_u32).flat_map(u32::to_be_bytes).collect();
+        let hold = network.hold([&a], [&b])?;
+        let sent = data.clone();
+        let sending = tokio::spawn(async move {
+            out.write_all(&sent).await?;
+            io::Result::Ok(out)
+        });
+        until(&a, &hold, 2).await?;
+        assert_eq!(inc.try_read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        hold.release()?;
+        let mut received = vec![0; data.len()];
+        inc.read_exact(&mut received).await?;
+        assert!(received == data);
+        sending.await??;
+    }
+    Ok(())
+}
+
+#[netns_test(nodes = 2, timeout = 60s)]
+async fn nothing_overtakes_what_is_released(a: Node, b: Node, network: Network) -> io::Result<()> {
+    const COUNT: u32 = 4000;
+    let (sends, receives) = open(&a, &b, true).await?;
+    // While one sends all the time, never more than the receiver's buffer takes.
+    let window = std::sync::Arc::new(tokio::sync::Semaphore::new(100));
+    let room = std::sync::Arc::clone(&window);
+    let sending = tokio::spawn(async move {
+        for number in 0..COUNT {
+            room.acquire().await.expect("it is open").forget();
+            sends.send(&number.to_be_bytes()).await?;
+        }
+        io::Result::Ok(())
+    });
+    let receiving = tokio::spawn(async move {
+        for number in 0..COUNT {
+            arrive(&receives, number..number + 1).await?;
+            window.add_permits(1);
+        }
+        io::Result::Ok(())
+    });
+    while !receiving.is_finished() {
+        let hold = network.hold([&a], [&b])?;
+        a.wait_until("a packet that waits", |_| Ok(hold.held() > 0 || receiving.is_finished())).await?;
+        hold.release()?;
+        tokio::task::yield_now().await;
+    }
+    sending.await??;
+    receiving.await?
+}
+
+#[netns_test(nodes = 2)]
+async fn holds_overlap(a: Node, b: Node, network: Network) -> io::Result<()> {
+    let (sends, receives) = open(&a, &b, false).await?;
+    for crosswise in [false, true] {
+        let (one, other) = (network.hold([&a], [&b])?, a.interface("eth0")?.hold()?);
+        send(&sends, 0..10).await?;
+        until(&a, &one, 10).await?;
+        let (first, last) = if crosswise { (one, other) } else { (other, one) };
+        first.release()?;
+        assert!(last.held() >= 10);
+        send(&sends, 10..20).await?;
+        until(&a, &last, 20).await?;
+        assert_eq!(receives.try_recv(&mut [0; 4]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        // Dropped is released.
+        drop(last);
+        arrive(&receives, 0..20).await?;
+    }
+    Ok(())
+}
+
+#[netns_test(nodes = 2)]
+async fn what_is_released_over_a_cut_is_lost(a: Node, b: Node, network: Network) -> io::Result<()> {
+    let (sends, receives) = open(&a, &b, false).await?;
+    let hold = network.hold([&a], [&b])?;
+    send(&sends, 0..10).await?;
+    until(&a, &hold, 10).await?;
+    let partition = network.partition([&a], [&b])?;
+    hold.release()?;
+    partition.repair()?;
+    send(&sends, 10..20).await?;
+    arrive(&receives, 10..20).await
+}
+
+#[netns_test(nodes = 2)]
+async fn tear_down_ends_holds(a: Node, b: Node, network: Network) -> io::Result<()> {
+    static LEFT: std::sync::Mutex<Vec<Hold>> = std::sync::Mutex::new(Vec::new());
+    let (sends, _receives) = open(&a, &b, true).await?;
+    let hold = network.hold([&a], [&b])?;
+    send(&sends, 0..10).await?;
+    until(&a, &hold, 10).await?;
+    LEFT.lock().expect("nobody panics").push(hold);
+    Ok(())
+}
