@@ -1,5 +1,5 @@
 ::core::compile_error! {
-    "unknown key `topolgy`: did you mean `topology`? (expected `nodes`, `topology`, `routers`, `switches`, `links`, `routes`, `addresses`, `kubernetes`, `family`, `timeout`, `run_in`, `aliases`, `dns`, `flavor`, `worker_threads`, `require`, `fails`, `matrix` or `crate`)"
+    "unknown key `topolgy`: did you mean `topology`? (expected `nodes`, `topology`, `routers`, `switches`, `links`, `routes`, `addresses`, `kubernetes`, `wire`, `seed`, `family`, `timeout`, `run_in`, `aliases`, `dns`, `flavor`, `worker_threads`, `require`, `fails`, `matrix`, `capture` or `crate`)"
 }
 ::core::compile_error! {
     "write it without quotes: `timeout = 10s`"

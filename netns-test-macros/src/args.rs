@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use netns_test_model::graph::{Addresses, Routes};
+use netns_test_model::graph::{Addresses, Routes, Wire};
 use netns_test_model::{Capture, Family, Shape, parse_duration};
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens as _, format_ident};
@@ -59,7 +59,7 @@ pub(crate) enum Flavor {
 }
 
 /// Every key, and how it is written.
-const KEYS: [(&str, &str); 20] = [
+const KEYS: [(&str, &str); 22] = [
     ("nodes", "nodes = 2"),
     ("topology", "topology = ring"),
     ("routers", "routers(r1, r2)"),
@@ -68,6 +68,8 @@ const KEYS: [(&str, &str); 20] = [
     ("routes", "routes = connected"),
     ("addresses", "addresses = none"),
     KUBERNETES,
+    ("wire", "wire = user"),
+    ("seed", "seed = 42"),
     ("family", "family = v6"),
     ("timeout", "timeout = 10s"),
     ("run_in", "run_in = client"),
@@ -84,9 +86,6 @@ const KEYS: [(&str, &str); 20] = [
 
 /// The key of a cluster, which is written with parentheses.
 const KUBERNETES: (&str, &str) = ("kubernetes", "kubernetes(nodes = 2)");
-
-/// Keys that the design has and this version has not.
-const LATER: [&str; 1] = ["seed"];
 
 /// What a test can require, and the variant of `__private::Require` that stands for it.
 const REQUIREMENTS: [(&str, &str); 1] = [("root", "Root")];
@@ -175,11 +174,6 @@ fn entry(part: Vec<TokenTree>) -> Result<Entry> {
         {
             return Err(Error::new(key.span(), format!("`{name}` is written with parentheses: `{example}`")));
         }
-        if group && LATER.contains(&name.as_str()) {
-            input.parse::<TokenTree>()?;
-            let message = format!("`{name}(..)` is not available in this version");
-            return Err(Error::new(key.span(), message));
-        }
         if !input.peek(Token![=]) {
             let message = match KEYS.iter().find(|(key, _)| *key == name) {
                 Some((key, example)) => {
@@ -204,8 +198,6 @@ fn unknown_key(key: &str) -> String {
     if key == "start_paused" {
         "time is real here: packets take the kernel's time, which no runtime can pause or skip; remove `start_paused`"
             .to_owned()
-    } else if LATER.contains(&key) {
-        format!("`{key}` is not available in this version: expected {}", list(KEYS.map(|(key, _)| key)))
     } else {
         unknown("key", key, &KEYS.map(|(key, _)| key))
     }
@@ -245,6 +237,11 @@ impl Args {
                 let addresses = word.one_of("addresses", Addresses::ALL, |addresses| addresses.name())?;
                 self.graph.set_addresses(&entry.key, addresses);
             }
+            "wire" => {
+                let wire = entry.word()?.one_of("wire", Wire::ALL, |wire| wire.name())?;
+                self.graph.set_wire(&entry.key, wire);
+            }
+            "seed" => self.graph.set_seed(&entry.key, entry.number()?.value as u64),
             "timeout" => self.timeout = Some(entry.duration()?),
             "run_in" => {
                 let word = entry.word_or_string()?;

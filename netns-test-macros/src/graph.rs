@@ -1,6 +1,8 @@
 //! A graph in the attribute: `nodes(..)`, `routers(..)`, `switches(..)` and `links(..)`, judged by the model.
 
-use netns_test_model::graph::{Addresses, End, Graph, Kind, Link, Member, OwnAddress, Place, Routes};
+use netns_test_model::graph::{
+    Addresses, Direction, End, Graph, Kind, Link, Member, OwnAddress, Place, Routes, Wire,
+};
 use netns_test_model::{Family, closest, host_name};
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::quote;
@@ -11,7 +13,8 @@ use syn::{Error, LitInt, LitStr, Result, Token, braced, bracketed, token};
 
 use crate::args::Args;
 use crate::arguments::{Argument, Nodes};
-use crate::diag::{Diag, list, unknown};
+use crate::conditions;
+use crate::diag::{Diag, unknown};
 use crate::function::is_named;
 use crate::hosts::Host;
 use crate::routers;
@@ -24,12 +27,8 @@ pub(crate) const GROUPS: [(&str, &str); 4] = [
     ("links", "links(client -- r1, r1 -- server)"),
 ];
 
-/// What can be said of a link, beside addresses of its ends.
-const LINK_KEYS: [&str; 3] = ["mtu", "prefix", "private"];
-
-/// What the design has for links and this version has not.
-const LATER: [&str; 9] =
-    ["delay", "jitter", "loss", "duplicate", "reorder", "corrupt", "rate", "queue", "ecn"];
+/// What can be said of a link, beside its conditions and addresses of its ends.
+const LINK_KEYS: [&str; 4] = ["mtu", "prefix", "private", "wire"];
 
 /// A graph, and where each part of it is written.
 #[derive(Default)]
@@ -43,6 +42,7 @@ pub(crate) struct Declared {
     /// Where the keys of each of [`Graph::routers`] are.
     routers: Vec<routers::Spans>,
     links: Vec<LinkSpans>,
+    directions: Vec<DirectionSpans>,
     /// A member could not be read: who is there is not known.
     unread: bool,
 }
@@ -56,6 +56,25 @@ struct LinkSpans {
     prefixes: Vec<Span>,
     owners: Vec<Span>,
     addresses: Vec<Span>,
+    conditions: Vec<(String, Span)>,
+}
+
+/// Where the parts of a direction are.
+struct DirectionSpans {
+    direction: Span,
+    ends: [Span; 2],
+    conditions: Vec<(String, Span)>,
+}
+
+/// What stands between two commas of `links(..)`.
+enum Entry {
+    Link(Link, LinkSpans),
+    Direction(Direction, DirectionSpans),
+}
+
+/// Where something is said under a key.
+fn under(key: &str, all: &[(String, Span)], whole: Span) -> Span {
+    all.iter().find(|(said, _)| said == key).map_or(whole, |(_, span)| *span)
 }
 
 impl Declared {
@@ -75,9 +94,16 @@ impl Declared {
                 "routers" => Kind::Router,
                 "switches" => Kind::Switch,
                 _ => {
-                    if let Some((link, spans)) = diag.take(link.parse2(part)) {
-                        self.graph.links.push(link);
-                        self.links.push(spans);
+                    match diag.take(link.parse2(part)) {
+                        Some(Entry::Link(link, spans)) => {
+                            self.graph.links.push(link);
+                            self.links.push(spans);
+                        }
+                        Some(Entry::Direction(direction, spans)) => {
+                            self.graph.directions.push(direction);
+                            self.directions.push(spans);
+                        }
+                        None => {}
                     }
                     continue;
                 }
@@ -116,6 +142,16 @@ impl Declared {
         }
     }
 
+    pub(crate) fn set_wire(&mut self, key: &Ident, wire: Wire) {
+        self.more.push(key.clone());
+        self.graph.wire = Some(wire);
+    }
+
+    pub(crate) fn set_seed(&mut self, key: &Ident, seed: u64) {
+        self.more.push(key.clone());
+        self.graph.seed = Some(seed);
+    }
+
     /// Where a problem of the graph is written.
     fn span(&self, place: Place) -> Span {
         let whole = || self.first.as_ref().map_or_else(Span::call_site, Ident::span);
@@ -130,6 +166,13 @@ impl Declared {
             Place::Owner(link, index) => self.links[link].owners[index],
             Place::Address(link, index) => self.links[link].addresses[index],
             Place::Router(router, key) => self.routers[router].of(key).unwrap_or_else(whole),
+            Place::Condition(link, key) => under(key, &self.links[link].conditions, self.links[link].link),
+            Place::Direction(direction) => self.directions[direction].direction,
+            Place::DirectionEnd(direction, side) => self.directions[direction].ends[side],
+            Place::DirectionCondition(direction, key) => {
+                let spans = &self.directions[direction];
+                under(key, &spans.conditions, spans.direction)
+            }
         }
     }
 }
@@ -186,11 +229,11 @@ fn example(key: &str) -> &'static str {
     GROUPS.iter().find(|(known, _)| *known == key).map_or("", |(_, example)| example)
 }
 
-/// `client -- r1 { mtu = 1400 }`
-fn link(input: ParseStream<'_>) -> Result<(Link, LinkSpans)> {
+/// `client -- r1 { mtu = 1400 }`, or `client -> r1 { loss = 1% }`
+fn link(input: ParseStream<'_>) -> Result<Entry> {
     let (left, left_span, left_interface) = end(input)?;
     if input.peek(Token![->]) {
-        return Err(input.error("`->` is not available in this version: a link goes both ways, `a -- b`"));
+        return direction(input, left, left_span);
     }
     if !(input.peek(Token![-]) && input.peek2(Token![-])) {
         let span = if input.is_empty() { left_span } else { input.span() };
@@ -217,6 +260,7 @@ fn link(input: ParseStream<'_>) -> Result<(Link, LinkSpans)> {
         prefixes: Vec::new(),
         owners: Vec::new(),
         addresses: Vec::new(),
+        conditions: Vec::new(),
     };
     if input.peek(token::Brace) {
         let content;
@@ -230,9 +274,89 @@ fn link(input: ParseStream<'_>) -> Result<(Link, LinkSpans)> {
         diag.finish(())?;
     }
     if input.is_empty() {
-        Ok((link, spans))
+        Ok(Entry::Link(link, spans))
     } else {
         Err(input.error("expected `,`, or `{ .. }` about the link"))
+    }
+}
+
+/// `-> r1 { loss = 1% }`
+fn direction(input: ParseStream<'_>, from: End, from_span: Span) -> Result<Entry> {
+    let arrow: Token![->] = input.parse()?;
+    if input.is_empty() {
+        let message = format!("expected the other end, as in `{} -> r1 {{ loss = 1% }}`", from.member);
+        return Err(Error::new(arrow.spans[1], message));
+    }
+    let (to, to_span, _) = end(input)?;
+    let ends = [from_span, to_span];
+    let whole = from_span.join(to_span).unwrap_or(from_span);
+    let mut direction = Direction { ends: [from, to], ..Direction::default() };
+    let mut said: Vec<(String, Span)> = Vec::new();
+    if !input.peek(token::Brace) {
+        let message = format!(
+            "`{direction}` says what one direction of a link does to packets: write it, as in `{direction} {{ loss = 1% }}`"
+        );
+        return Err(Error::new(whole, message));
+    }
+    let content;
+    braced!(content in input);
+    let mut diag = Diag::default();
+    for part in parts(content.parse()?, &mut diag) {
+        let say = |input: ParseStream<'_>| {
+            let key = input
+                .call(Ident::parse_any)
+                .map_err(|error| Error::new(error.span(), "expected a key, as in `loss = 1%`"))?;
+            let name = key.unraw().to_string();
+            let ends = direction.ends.each_ref().map(|end| end.member.as_str());
+            if LINK_KEYS.contains(&name.as_str()) || ends.contains(&host_name(&name).as_str()) {
+                let [from, to] = &direction.ends;
+                let message =
+                    format!("`{name}` is the link's, in both directions: write it to `{from} -- {to}`");
+                return Err(Error::new(key.span(), message));
+            }
+            condition(&key, &name, input, &mut direction.conditions, &mut said)
+        };
+        diag.take(say.parse2(part));
+    }
+    diag.finish(())?;
+    if !input.is_empty() {
+        return Err(input.error("expected `,`"));
+    }
+    if said.is_empty() {
+        return Err(Error::new(whole, format!("`{direction} {{}}` says nothing: remove it")));
+    }
+    Ok(Entry::Direction(direction, DirectionSpans { direction: whole, ends, conditions: said }))
+}
+
+/// The value of one condition, behind its key.
+fn condition(
+    key: &Ident,
+    name: &str,
+    input: ParseStream<'_>,
+    to: &mut netns_test_model::graph::Conditions,
+    said: &mut Vec<(String, Span)>,
+) -> Result<()> {
+    let Some((known, example)) = conditions::key(name) else {
+        return Err(Error::new(key.span(), unknown("key", name, &conditions::KEYS.map(|(key, _)| key))));
+    };
+    if said.iter().any(|(other, _)| other == name) {
+        return Err(Error::new(key.span(), format!("`{name}` is written twice: remove one")));
+    }
+    behind_equals(key, name, example, input)?;
+    let span = conditions::set(known, example, input, to)?;
+    said.push((name.to_owned(), span));
+    if input.is_empty() { Ok(()) } else { Err(input.error("expected `,`")) }
+}
+
+/// Goes on behind `=`, where something has to be.
+fn behind_equals(key: &Ident, name: &str, example: &str, input: ParseStream<'_>) -> Result<()> {
+    if !input.peek(Token![=]) {
+        return Err(Error::new(key.span(), format!("expected `=` after `{name}`, as in `{example}`")));
+    }
+    input.parse::<Token![=]>()?;
+    match input.is_empty() {
+        true => Err(Error::new(key.span(), format!("`{name}` needs a value, as in `{example}`"))),
+        false => Ok(()),
     }
 }
 
@@ -269,15 +393,17 @@ fn say(input: ParseStream<'_>, link: &mut Link, spans: &mut LinkSpans, seen: &mu
     })?;
     let name = key.unraw().to_string();
     let ends = link.ends.each_ref().map(|end| end.member.as_str());
-    let known = || LINK_KEYS.into_iter().chain(ends).collect::<Vec<_>>();
-    if LATER.contains(&name.as_str()) && !ends.contains(&name.as_str()) {
-        let message = format!("`{name}` is not available in this version: expected {}", list(known()));
-        return Err(Error::new(key.span(), message));
+    let is_end = ends.contains(&host_name(&name).as_str());
+    if conditions::key(&name).is_some() && !is_end {
+        return condition(&key, &name, input, &mut link.conditions, &mut spans.conditions);
     }
+    let known = || {
+        let of_conditions = conditions::KEYS.map(|(key, _)| key);
+        LINK_KEYS.into_iter().chain(of_conditions).chain(ends).collect::<Vec<_>>()
+    };
     if seen.contains(&name) {
         return Err(Error::new(key.span(), format!("`{name}` is written twice: remove one")));
     }
-    let is_end = ends.contains(&host_name(&name).as_str());
     if !LINK_KEYS.contains(&name.as_str()) && !is_end && !input.peek2(LitStr) && !input.peek2(token::Bracket)
     {
         return Err(Error::new(key.span(), unknown("key", &name, &known())));
@@ -285,6 +411,7 @@ fn say(input: ParseStream<'_>, link: &mut Link, spans: &mut LinkSpans, seen: &mu
     let written = match name.as_str() {
         "mtu" => "mtu = 1400".to_owned(),
         "prefix" => "prefix = \"10.1.0.0/24\"".to_owned(),
+        "wire" => "wire = user".to_owned(),
         _ => format!("{name} = \"10.1.0.5/24\""),
     };
     if name == "private" && !is_end {
@@ -296,14 +423,11 @@ fn say(input: ParseStream<'_>, link: &mut Link, spans: &mut LinkSpans, seen: &mu
             Err(input.error("`private` has no value: expected `,`"))
         };
     }
-    if !input.peek(Token![=]) {
-        return Err(Error::new(key.span(), format!("expected `=` after `{name}`, as in `{written}`")));
-    }
-    input.parse::<Token![=]>()?;
-    if input.is_empty() {
-        return Err(Error::new(key.span(), format!("`{name}` needs a value, as in `{written}`")));
-    }
-    if name == "mtu" {
+    behind_equals(&key, &name, &written, input)?;
+    if name == "wire" {
+        spans.conditions.push((name.clone(), input.span()));
+        link.wire = Some(conditions::wire(input)?);
+    } else if name == "mtu" {
         let (mtu, span) = mtu(input)?;
         (link.mtu, spans.mtu) = (Some(mtu), Some(span));
     } else {
@@ -489,8 +613,18 @@ pub(crate) fn value(graph: &Graph, family: &Ident, private: &TokenStream) -> Tok
         let addresses =
             link.addresses.iter().map(|OwnAddress { member, address }| quote!(.address(#member, #address)));
         let marked = link.private.then(|| quote!(.private()));
-        quote!(topology.link(#left, #right) #mtu #(.prefix(#prefixes))* #(#addresses)* #marked;)
+        let conditions =
+            conditions::value(&link.conditions, private).map(|value| quote!(.conditions(#value)));
+        let wire = link.wire.map(|wire| wire_value(wire, private)).map(|wire| quote!(.wire(#wire)));
+        quote!(topology.link(#left, #right) #mtu #(.prefix(#prefixes))* #(#addresses)* #marked #conditions #wire;)
     });
+    let directions = graph.directions.iter().map(|direction| {
+        let [from, to] = direction.ends.each_ref().map(ToString::to_string);
+        let conditions = conditions::value(&direction.conditions, private);
+        quote!(topology.direction(#from, #to, #conditions);)
+    });
+    let wire = graph.wire.map(|wire| wire_value(wire, private)).map(|wire| quote!(topology.wire(#wire);));
+    let seed = graph.seed.map(|seed| quote!(topology.seed(#seed);));
     let routes = match graph.routes {
         Routes::Connected => quote!(topology.routes(#private::Routes::Connected);),
         Routes::None => quote!(topology.routes(#private::Routes::None);),
@@ -505,8 +639,18 @@ pub(crate) fn value(graph: &Graph, family: &Ident, private: &TokenStream) -> Tok
         topology.family(#private::Family::#family);
         #(#members)*
         #(#links)*
+        #(#directions)*
+        #wire
+        #seed
         #routes
         #addresses
         topology
+    }
+}
+
+fn wire_value(wire: Wire, private: &TokenStream) -> TokenStream {
+    match wire {
+        Wire::Kernel => quote!(#private::Wire::Kernel),
+        _ => quote!(#private::Wire::User),
     }
 }

@@ -6,6 +6,7 @@ mod args;
 mod arguments;
 mod attributes;
 mod check;
+mod conditions;
 mod diag;
 mod expand;
 mod fallback;

@@ -10,7 +10,9 @@ use tokio::task::LocalSet;
 
 pub use inventory;
 use netns_test_model::Alias;
-pub use netns_test_model::graph::{Addresses, Firewall, Nat, NatBehavior, Routes};
+pub use netns_test_model::graph::{
+    Addresses, Burst, Conditions, Ecn, Firewall, Icmp, Nat, NatBehavior, Percent, Queue, Rate, Routes, Wire,
+};
 pub use netns_test_model::{Capture, Family, Shape};
 
 pub use crate::topology::Topology;

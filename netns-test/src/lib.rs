@@ -88,6 +88,7 @@
 //! | `NETNS_TEST_CAPTURE` | `failure`, `always` or `never`: overrides every test's `capture` |
 //! | `NO_COLOR` | if set, the report has no colours; otherwise it has on a terminal, with `--nocapture` |
 //! | `NETNS_TEST_SWITCH` | `macvlan` or `bridge`: what switches are made of |
+//! | `NETNS_TEST_SEED` | a number: what random fates of packets follow, as a failed test prints it |
 //! | `NETNS_TEST_DIR` | where the files of failed tests go, in place of `target/netns-test` |
 #![deny(unsafe_code)]
 
@@ -113,6 +114,7 @@ mod job;
 pub mod kubernetes;
 mod layers;
 mod limits;
+mod link;
 mod listing;
 mod mounts;
 mod namespace;
@@ -137,11 +139,15 @@ mod sys;
 mod sysctl;
 mod teardown;
 mod topology;
+mod wire;
 mod worker;
 
 pub use netns_test_macros::{FromNetwork, main, netns_test, test};
 pub use netns_test_model::Family;
-pub use netns_test_model::graph::{Addresses, Firewall, Nat, NatBehavior, Routes};
+pub use netns_test_model::graph::{
+    Addresses, Burst, Conditions, Ecn, Firewall, Icmp, Loss, Nat, NatBehavior, Percent, Queue, Rate, Routes,
+    Wire,
+};
 
 pub use crate::capture::{Capture, Captured, Traffic};
 pub use crate::error::Error;
@@ -149,6 +155,7 @@ pub use crate::fault::{Crashed, Fault, Hold};
 pub use crate::gateway::NatMapping;
 pub use crate::inject::{Argument, FromNetwork};
 pub use crate::job::{JoinError, JoinHandle};
+pub use crate::link::{ChangedConditions, LinkDirection, LinkHandle};
 pub use crate::netlink::state;
 pub use crate::network::Network;
 pub use crate::node::{Interface, Node, ThreadHandle, ToEndpoint};
@@ -157,6 +164,7 @@ pub use crate::program::{Child, Command, Signal};
 pub use crate::router::Router;
 pub use crate::standalone::init;
 pub use crate::topology::{LinkBuilder, RouterBuilder, Topology};
+pub use crate::wire::{Interception, Tally, Verdict};
 
 /// Pages to read: nothing in here is code.
 pub mod guide {
@@ -169,6 +177,8 @@ pub mod guide {
     #[doc = include_str!("../docs/failures.md")]
     pub mod failures {}
 
+    #[doc = include_str!("../docs/links.md")]
+    pub mod links {}
     #[doc = include_str!("../docs/programs.md")]
     pub mod programs {}
 

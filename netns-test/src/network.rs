@@ -11,6 +11,7 @@ use crate::artifacts::Artifacts;
 use crate::capture::Packets;
 use crate::error::Error;
 use crate::fault::Faults;
+use crate::link::Links;
 use crate::namespace::Namespaces;
 use crate::node::{Interface, Node, NodeState};
 use crate::panics::{AllowPanics, Witness};
@@ -31,6 +32,8 @@ pub(crate) struct Net {
     /// Where the switch is, in a network that has one.
     pub(crate) switch: Option<Arc<OwnedFd>>,
     pub(crate) members: RwLock<Members>,
+    /// Its links that do something to packets.
+    pub(crate) links: Links,
     pub(crate) clock: Clock,
     pub(crate) witness: Witness,
     /// The files that it leaves when it fails.

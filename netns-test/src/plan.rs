@@ -15,7 +15,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 #[cfg(feature = "kubernetes")]
 use std::sync::Arc;
 
-use netns_test_model::graph::{Firewall, Nat};
+use netns_test_model::graph::{Conditions, Firewall, Nat, Wire};
 #[cfg(feature = "kubernetes")]
 pub(crate) use netns_test_model::kubernetes::Layout;
 use netns_test_model::{Family, Shape, Topology};
@@ -27,7 +27,7 @@ pub(crate) use self::kubernetes::pod;
 /// kernels put into every new namespace.
 const FIRST_INDEX: u32 = 100;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Plan {
     pub(crate) family: Family,
     pub(crate) nodes: Vec<NodePlan>,
@@ -39,6 +39,8 @@ pub(crate) struct Plan {
     /// Where pods and services have their addresses, in a cluster.
     #[cfg(feature = "kubernetes")]
     pub(crate) cluster: Option<Arc<Layout>>,
+    /// What random fates of packets follow, where that was declared.
+    pub(crate) seed: Option<u64>,
 }
 
 impl Plan {
@@ -48,17 +50,39 @@ impl Plan {
     }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Wiring {
     /// veth pairs between nodes.
     pub(crate) pairs: Vec<[End; 2]>,
     /// Switches, with what is on each.
     pub(crate) switches: Vec<Vec<End>>,
+    /// Which of these links do something to packets.
+    pub(crate) conditioned: Vec<Conditioned>,
+}
+
+/// A link that does something to packets: one of the pairs, or that of a node to a switch.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Conditioned {
+    /// Its ends; `None` is a switch.
+    pub(crate) ends: [Option<End>; 2],
+    /// What it does to the packets that each end sends.
+    pub(crate) conditions: [Conditions; 2],
+    /// What is to do that.
+    pub(crate) wire: Option<Wire>,
+    /// Whether the link itself says so.
+    pub(crate) is_own: bool,
 }
 
 impl Wiring {
     fn of_pairs(pairs: Vec<[End; 2]>) -> Self {
-        Self { pairs, switches: Vec::new() }
+        Self { pairs, ..Self::default() }
+    }
+
+    /// The link at this end that does something to packets, and at which of its sides (0 or 1) the end is.
+    pub(crate) fn conditioned_at(&self, end: End) -> Option<(usize, usize)> {
+        self.conditioned.iter().enumerate().find_map(|(index, link)| {
+            link.ends.iter().position(|other| *other == Some(end)).map(|side| (index, side))
+        })
     }
 
     /// One more link of these ends, whatever it takes.
@@ -244,12 +268,14 @@ pub(crate) fn plan(topology: &Topology) -> Plan {
     let hosts = hosts(&nodes, family);
     let server = topology.dns.as_ref().and_then(|dns| nodes.iter().find(|node| node.name == *dns));
     let resolver = server.and_then(|server| server.addresses().next()).map(|ip| resolver(&[ip]));
+    let seed = topology.graph.as_ref().and_then(|graph| graph.seed);
     Plan {
         family,
         nodes,
         wiring,
         hosts,
         resolver,
+        seed,
         #[cfg(feature = "kubernetes")]
         cluster,
     }

@@ -5,23 +5,27 @@
 
 #[cfg(feature = "kubernetes")]
 mod join;
+mod wires;
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, RwLock, Weak};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use netns_test_model::Family;
+use netns_test_model::graph::Wire;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::sethostname;
 
+use self::wires::Taps;
 use crate::__private::Runtime;
 use crate::artifacts::Artifacts;
 use crate::directory::WorkingDirectory;
 use crate::error::{Doing, Error};
 use crate::fault::Faults;
 use crate::held::with_room;
+use crate::link::Links;
 use crate::mounts::{self, Base};
 use crate::namespace::Namespaces;
 use crate::netlink::state::{Address, Link, Route, RouteKind};
@@ -32,7 +36,8 @@ use crate::panics::Witness;
 use crate::plan::{End, NodePlan, Plan};
 use crate::registry::{self, Place};
 use crate::teardown::Reaped;
-use crate::{capture, gate, gateway, report, sysctl, worker};
+use crate::wire::Wires;
+use crate::{capture, gate, gateway, report, sysctl, wire, worker};
 
 #[cfg(feature = "kubernetes")]
 pub(crate) use self::join::{join, leave};
@@ -72,8 +77,10 @@ pub(crate) fn provision(
     worker::leave_signals_outside().doing(|| "build a runtime")?;
     // Entering mount namespaces moves it to the root directory.
     let directory = WorkingDirectory::of_this_thread();
+    let wires = wires::choose(&plan)?;
+    let has_between = !plan.wiring.switches.is_empty() || wires.contains(&Wire::User);
     // The base has a mount namespace more, and only the first time.
-    let all = plan.nodes.len() + 1 + usize::from(!plan.wiring.switches.is_empty());
+    let all = plan.nodes.len() + 1 + usize::from(has_between);
     let base = with_room(all, mounts::base)?;
     base.settle()?;
     let body = with_room(all, Namespaces::unshare)?;
@@ -84,9 +91,9 @@ pub(crate) fn provision(
     }
     sysctl::apply(plan.family, false)?;
     raise_loopback()?;
-    let switch = match plan.wiring.switches.is_empty() {
-        true => None,
-        false => Some(with_room(all, Switches::make)?),
+    let mut switch = match has_between {
+        true => Some(with_room(all, || Switches::make(&wires))?),
+        false => None,
     };
     let mut packets = capture::Opening::new(wanted, plan.nodes.len());
     let make_node = |node: &NodePlan| {
@@ -101,9 +108,18 @@ pub(crate) fn provision(
     base.mount_sys()?;
     mounts::bind_proc_net()?;
     directory.return_to();
-    wire(&plan, switch.as_ref(), &nodes)?;
+    wire(&plan, switch.as_ref(), &wires, &nodes)?;
+    let taps = switch.as_mut().and_then(|between| between.taps.take());
+    let bound = taps.map(|taps| taps.bind(&plan.wiring.conditioned)).transpose()?;
     await_readiness(&plan, switch.as_ref(), &nodes)?;
-    let made = Made { body, switch, nodes, packets: packets.finish() };
+    let body = Arc::new(body);
+    let seed = wire::seed(plan.seed)?;
+    let pump = match bound {
+        Some(bound) => Some(Wires::start(bound.ends, seed, bound.between, bound.events, Arc::clone(&body))?),
+        None => None,
+    };
+    let links = Links::new(&plan.wiring, wires, seed, pump);
+    let made = Made { body, switch, nodes, packets: packets.finish(), links };
     assemble(test, plan, flavor, limit, made)
 }
 
@@ -132,11 +148,13 @@ fn make_node(
     Ok((namespaces, socket))
 }
 
-/// The network's switches: a namespace of their own, and what the nodes' interfaces are ports of in it.
+/// What is between the nodes: a namespace of its own, with the network's switches, which the nodes' interfaces are ports of,
+/// and the ends of links on the wire in user space.
 struct Switches {
     net: OwnedFd,
     socket: RouteSocket,
     kind: SwitchKind,
+    taps: Option<Taps>,
 }
 
 /// How a switch is made. Even an empty bridge costs 15-20 ms of serialised clean-up, which stalls the next set-up, so it
@@ -163,7 +181,7 @@ impl SwitchKind {
 }
 
 impl Switches {
-    fn make() -> Result<Self, Error> {
+    fn make(wires: &[Wire]) -> Result<Self, Error> {
         let kind = SwitchKind::wanted()?;
         unshare(CloneFlags::CLONE_NEWNET).doing(|| "create the network namespace of the switch")?;
         let net =
@@ -171,7 +189,8 @@ impl Switches {
         // A switch has no addresses, so that nothing but the nodes speaks on it.
         sysctl::apply(Family::V4, false)?;
         let socket = RouteSocket::open().doing(|| "open a netlink socket in the switch")?;
-        Ok(Self { net, socket, kind })
+        let taps = wires.contains(&Wire::User).then(|| Taps::open(wires)).transpose()?;
+        Ok(Self { net, socket, kind, taps })
     }
 
     /// Makes the veth pair that a switch's macvlans stand on: without its other end it would have no carrier.
@@ -193,26 +212,36 @@ impl Switches {
         self.socket.send(batch)
     }
 
-    /// Connects the nodes' interfaces to the switches; returns whether they are up already.
-    fn attach(&self, switches: &[Vec<Port<'_>>]) -> Result<bool, NetlinkError> {
-        if self.kind == SwitchKind::Macvlans {
-            let attached = switches.iter().enumerate().try_for_each(|(switch, ports)| {
-                // What has no MTU of its own would take the trunk's.
-                let most = ports.iter().filter_map(|port| port.end.mtu).max();
-                let raised = most.filter(|most| *most > DEFAULT_MTU);
-                self.make_trunk(switch, raised)?;
-                self.attach_macvlans(switch, ports, raised.map(|_| DEFAULT_MTU))
-            });
-            match attached {
-                Err(error) if error.source.raw_os_error() == Some(nix::libc::EOPNOTSUPP) => {}
-                attached => return attached.map(|()| true),
-            }
-        }
+    /// Connects the nodes' interfaces to the switches; returns of each switch whether they are up already.
+    fn attach(&self, switches: &[Vec<Port<'_>>]) -> Result<Vec<bool>, NetlinkError> {
         let mut next = FIRST_PORT;
+        let mut has_macvlans = self.kind == SwitchKind::Macvlans;
+        let mut are_up = Vec::with_capacity(switches.len());
         for (switch, ports) in switches.iter().enumerate() {
-            self.attach_to_bridge(switch, ports, &mut next)?;
+            // A macvlan's offloads cannot be switched off, and a link that does something to packets needs that.
+            let mut is_up = has_macvlans && !ports.iter().any(|port| port.is_tap);
+            if is_up {
+                match self.attach_to_trunk(switch, ports) {
+                    Err(error) if error.source.raw_os_error() == Some(nix::libc::EOPNOTSUPP) => {
+                        (has_macvlans, is_up) = (false, false);
+                    }
+                    attached => attached?,
+                }
+            }
+            if !is_up {
+                self.attach_to_bridge(switch, ports, &mut next)?;
+            }
+            are_up.push(is_up);
         }
-        Ok(false)
+        Ok(are_up)
+    }
+
+    fn attach_to_trunk(&self, switch: usize, ports: &[Port<'_>]) -> Result<(), NetlinkError> {
+        // What has no MTU of its own would take the trunk's.
+        let most = ports.iter().filter_map(|port| port.end.mtu).max();
+        let raised = most.filter(|most| *most > DEFAULT_MTU);
+        self.make_trunk(switch, raised)?;
+        self.attach_macvlans(switch, ports, raised.map(|_| DEFAULT_MTU))
     }
 
     fn attach_macvlans(
@@ -223,7 +252,7 @@ impl Switches {
     ) -> Result<(), NetlinkError> {
         ports.chunks(64).try_for_each(|chunk| {
             let mut batch = Batch::new();
-            for Port { end, name } in chunk {
+            for Port { end, name, .. } in chunk {
                 let end = LinkEnd { mtu: end.mtu.or(mtu), ..*end };
                 batch.push(Request::macvlan(&end, first_index(switch)), move || {
                     format!("create macvlan {name} on the switch")
@@ -243,7 +272,7 @@ impl Switches {
         let (name, index) = (format!("bridge{switch}"), first_index(switch) + 2 * FIRST_PORT);
         let bridge = LinkEnd { index, mac: Some(switch_mac(switch, 0)), up: true, ..LinkEnd::new(&name) };
         self.socket.request(Request::bridge(&bridge), || format!("create bridge `switch/{name}`"))?;
-        for Port { end, name } in ports {
+        for Port { end, name, .. } in ports {
             let (port, number) = (format!("port{}", *next - FIRST_PORT), *next);
             *next += 1;
             let mut batch = Batch::new();
@@ -268,9 +297,16 @@ fn first_index(switch: usize) -> u32 {
 struct Port<'a> {
     end: LinkEnd<'a>,
     name: String,
+    /// Whether it is an end of the wire in user space, and no node's interface.
+    is_tap: bool,
 }
 
-fn wire(plan: &Plan, switch: Option<&Switches>, nodes: &[(Namespaces, RouteSocket)]) -> Result<(), Error> {
+fn wire(
+    plan: &Plan,
+    switch: Option<&Switches>,
+    wires: &[Wire],
+    nodes: &[(Namespaces, RouteSocket)],
+) -> Result<(), Error> {
     let link_end = |end: End| {
         let interface = &plan.nodes[end.node].interfaces[end.interface];
         LinkEnd {
@@ -286,9 +322,13 @@ fn wire(plan: &Plan, switch: Option<&Switches>, nodes: &[(Namespaces, RouteSocke
         let node = &plan.nodes[end.node];
         format!("`{}/{}`", node.name, node.interfaces[end.interface].name)
     };
+    // The link and side of an end whose packets go to the wire in user space.
+    let on_wire = |end: End| plan.wiring.conditioned_at(end).filter(|(link, _)| wires[*link] == Wire::User);
     // The interfaces whose other end was not there yet when they were created.
     let mut second_ends: Vec<Vec<u32>> = vec![Vec::new(); plan.nodes.len()];
-    for chunk in plan.wiring.pairs.chunk_by(|left, right| left[0].node == right[0].node) {
+    let bare: Vec<[End; 2]> =
+        plan.wiring.pairs.iter().copied().filter(|pair| on_wire(pair[0]).is_none()).collect();
+    for chunk in bare.chunk_by(|left, right| left[0].node == right[0].node) {
         let mut batch = Batch::new();
         for &[left, right] in chunk {
             // A peer cannot be created up: it has no other end yet.
@@ -298,18 +338,52 @@ fn wire(plan: &Plan, switch: Option<&Switches>, nodes: &[(Namespaces, RouteSocke
         }
         nodes[chunk[0][0].node].1.send(batch)?;
     }
-    if let Some(switch) = switch {
-        let port = |&end: &End| Port { end: link_end(end), name: name(end) };
+    if let Some(between) = switch {
+        for (link, conditioned) in plan.wiring.conditioned.iter().enumerate() {
+            for (side, end) in conditioned.ends.iter().enumerate() {
+                let Some(end) = end.filter(|_| wires[link] == Wire::User) else { continue };
+                let tap = wires::name(link, side);
+                let request =
+                    Request::veth(&link_end(end), &wires::end(between.net.as_fd(), link, side, &tap));
+                let describe = || format!("create veth {} – `switch/{tap}`", name(end));
+                nodes[end.node].1.request(request, describe)?;
+            }
+        }
+        // The ports of switches have the side that is no node's.
+        let taps: Vec<String> = plan
+            .wiring
+            .conditioned
+            .iter()
+            .enumerate()
+            .map(|(link, conditioned)| wires::name(link, usize::from(conditioned.ends[1].is_none())))
+            .collect();
+        let port = |&end: &End| match on_wire(end) {
+            None => Port { end: link_end(end), name: name(end), is_tap: false },
+            Some((link, side)) => {
+                let tap = &taps[link];
+                let end = wires::end(between.net.as_fd(), link, 1 - side, tap);
+                Port { end, name: format!("`switch/{tap}`"), is_tap: true }
+            }
+        };
         let switches: Vec<Vec<Port<'_>>> =
             plan.wiring.switches.iter().map(|ends| ends.iter().map(port).collect()).collect();
-        if !switch.attach(&switches)? {
-            for end in plan.wiring.switches.iter().flatten() {
-                second_ends[end.node].push(plan.nodes[end.node].interfaces[end.interface].index);
-            }
+        let are_up = between.attach(&switches)?;
+        let not_up = plan.wiring.switches.iter().zip(are_up).filter(|(_, are_up)| !are_up);
+        for end in not_up.flat_map(|(ends, _)| ends).filter(|end| on_wire(**end).is_none()) {
+            second_ends[end.node].push(plan.nodes[end.node].interfaces[end.interface].index);
         }
     }
     for ((node, (_, socket)), second_ends) in plan.nodes.iter().zip(nodes).zip(second_ends) {
         socket.send(configuration(node, &second_ends))?;
+    }
+    // What is on one switch hands large packets and open checksums on to each other.
+    let is_conditioned = |end: &End| plan.wiring.conditioned_at(*end).is_some();
+    let pairs = plan.wiring.pairs.iter().map(|pair| &pair[..]);
+    let segments = pairs.chain(plan.wiring.switches.iter().map(|ends| &ends[..]));
+    for end in segments.filter(|ends| ends.iter().any(is_conditioned)).flatten() {
+        let interface = &plan.nodes[end.node].interfaces[end.interface].name;
+        let switched_off = nodes[end.node].1.switch_off_offloads(interface);
+        switched_off.doing(|| format!("switch off the offloads of {}", name(*end)))?;
     }
     Ok(())
 }
@@ -440,10 +514,11 @@ impl Patience {
 
 /// All that a network is made of.
 struct Made {
-    body: Namespaces,
+    body: Arc<Namespaces>,
     switch: Option<Switches>,
     nodes: Vec<(Namespaces, RouteSocket)>,
     packets: capture::Packets,
+    links: Links,
 }
 
 fn assemble(
@@ -453,11 +528,11 @@ fn assemble(
     limit: Option<Duration>,
     made: Made,
 ) -> Result<Arc<Net>, Error> {
-    let Made { body, switch, nodes, packets } = made;
+    let Made { body, switch, nodes, packets, links } = made;
     let net = Arc::new_cyclic(|net: &Weak<Net>| Net {
         test,
         flavor,
-        body: Arc::new(body),
+        body,
         switch: switch.map(|switch| Arc::new(switch.net)),
         members: RwLock::new(Members {
             nodes: nodes
@@ -470,6 +545,7 @@ fn assemble(
                 .collect(),
             gone: Vec::new(),
         }),
+        links,
         plan,
         clock: Clock { limit, started: OnceLock::new() },
         witness: Witness::default(),

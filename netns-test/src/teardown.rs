@@ -20,6 +20,7 @@ use crate::network::Net;
 use crate::node::Node;
 use crate::panics::AllowPanics;
 use crate::processes::{Children, Ticks};
+use crate::wire::THREAD;
 use crate::{mounts, processes, sys};
 
 /// How long threads that still run may take to come to rest, after which they count as spinning.
@@ -63,6 +64,10 @@ pub(crate) fn tear_down(net: &Arc<Net>) -> Result<Vec<Leftover>, Error> {
     let all = net.all_namespaces();
     let is_inside = |inode: u64| all.iter().any(|own| own.inode() == inode);
     let mut leftovers = come_to_rest(net, is_inside, 3, ended)?;
+    // Packets went on until now. What keeps it from ending is a test's own code, which decides on packets.
+    if !net.links.stop() {
+        leftovers.push(Leftover { name: THREAD.to_owned(), spins: false });
+    }
     // What still blocks is told by errors, and may panic over them.
     let _told = AllowPanics::new(Arc::clone(net));
     for namespaces in net.all_namespaces() {
@@ -244,7 +249,7 @@ fn come_to_rest(
     let mut pause = Duration::from_micros(20);
     let mut rested = 0;
     loop {
-        let list = || threads_inside(&is_inside, own).doing(|| "list the threads of the test");
+        let list = || threads_inside(net, &is_inside, own).doing(|| "list the threads of the test");
         let mut threads = list()?;
         if threads.is_empty() {
             // A list ends early where the thread that it has come to ends meanwhile (`next_tid` in fs/proc/base.c).
@@ -283,11 +288,13 @@ fn make_idle(tid: i32) -> Result<(), Error> {
     }
 }
 
-/// The threads of this process that are in network namespaces of these inode numbers, but for one.
-fn threads_inside(is_inside: &impl Fn(u64) -> bool, own: i32) -> io::Result<Vec<(i32, Leftover)>> {
+/// The threads of this process that are in network namespaces of these inode numbers, but for one, and those that move packets.
+fn threads_inside(net: &Net, is_inside: &impl Fn(u64) -> bool, own: i32) -> io::Result<Vec<(i32, Leftover)>> {
     // A thread that has ended or cannot be read is not in.
     let inside = processes::numbers("/proc/self/task")?.filter(|&tid| {
-        tid != own && processes::inode(&format!("/proc/self/task/{tid}/ns/net")).is_some_and(is_inside)
+        tid != own
+            && !net.links.is_busy(tid)
+            && processes::inode(&format!("/proc/self/task/{tid}/ns/net")).is_some_and(is_inside)
     });
     Ok(inside
         .filter_map(|tid| {

@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+use std::time::Duration;
 
 use netns_test_model::graph::{
-    Addresses, End, Firewall, Graph, Kind, Link, Member, Nat, OwnAddress, RouterOptions, Routes,
+    Addresses, Conditions, Direction, Ecn, End, Firewall, Graph, Icmp, Kind, Link, Loss, Member, Nat,
+    OwnAddress, Percent, Queue, Rate, RouterOptions, Routes, Wire,
 };
 use netns_test_model::kubernetes::Kubernetes;
 #[cfg(feature = "kubernetes")]
@@ -139,16 +141,47 @@ impl Topology {
     /// Links two of them. `r1.swp1` names the interface of `r1`; without a name, interfaces are `eth0`, `eth1`, … in the order
     /// of a node's links.
     pub fn link(&mut self, left: impl AsRef<str>, right: impl AsRef<str>) -> LinkBuilder<'_> {
-        let end = |text: &str| {
-            // A host name has no dot.
-            let (member, interface) =
-                text.split_once('.').map_or((text, None), |(m, i)| (m, Some(i.to_owned())));
-            End { member: host_name(member), interface }
-        };
         let graph = self.graph();
         graph.links.push(Link { ends: [end(left.as_ref()), end(right.as_ref())], ..Link::default() });
         let last = graph.links.len() - 1;
         LinkBuilder { link: &mut graph.links[last] }
+    }
+
+    /// What one direction of a link does to packets, beside what the link does in both: where both say the same key, this one
+    /// holds. The ends are named as in [`link`](Self::link), which has to be there, too.
+    ///
+    /// ```
+    /// use netns_test::{Conditions, Rate, Topology};
+    ///
+    /// let mut dsl = Topology::new();
+    /// dsl.node("home").router("isp").link("home", "isp").rate(Rate::mbit(16));
+    /// dsl.direction("home", "isp", Conditions::new().rate(Rate::mbit(1)));
+    /// # dsl.check().unwrap();
+    /// ```
+    pub fn direction(
+        &mut self,
+        from: impl AsRef<str>,
+        to: impl AsRef<str>,
+        conditions: Conditions,
+    ) -> &mut Self {
+        let ends = [end(from.as_ref()), end(to.as_ref())];
+        self.graph().directions.push(Direction { ends, conditions });
+        self
+    }
+
+    /// What does to packets what the links' conditions say: the kernel's netem where it has that, unless it is called.
+    ///
+    /// A link's own [`wire`](LinkBuilder::wire) goes before it.
+    pub fn wire(&mut self, wire: Wire) -> &mut Self {
+        self.graph().wire = Some(wire);
+        self
+    }
+
+    /// What the random fates of packets follow on the wire in user space: another one in every run, unless it is called. A
+    /// test that fails prints it.
+    pub fn seed(&mut self, seed: u64) -> &mut Self {
+        self.graph().seed = Some(seed);
+        self
     }
 
     /// The address families of all nodes: [`Family::Dual`] unless it is called.
@@ -296,6 +329,12 @@ impl DerefMut for RouterBuilder<'_> {
     }
 }
 
+/// `r1` or `r1.swp1`: a host name has no dot.
+fn end(text: &str) -> End {
+    let (member, interface) = text.split_once('.').map_or((text, None), |(m, i)| (m, Some(i.to_owned())));
+    End { member: host_name(member), interface }
+}
+
 /// A link of a [`Topology`], from [`Topology::link`]. It is part of it already; this says more about it.
 pub struct LinkBuilder<'a> {
     link: &'a mut Link,
@@ -329,6 +368,79 @@ impl LinkBuilder<'_> {
     /// Nobody who is not on the link gets a route to it. Said of one link to a switch, it holds for all that is on the switch.
     pub fn private(self) -> Self {
         self.link.private = true;
+        self
+    }
+}
+
+/// What it does to packets, in both directions; [`Conditions`] says more about each. Several conditions may be said in one
+/// value, by [`conditions`](Self::conditions), and what holds for one direction alone by [`Topology::direction`].
+impl LinkBuilder<'_> {
+    /// All that it does to packets, in place of what was said before.
+    pub fn conditions(self, conditions: Conditions) -> Self {
+        self.link.conditions = conditions;
+        self
+    }
+
+    fn more(self, more: Conditions) -> Self {
+        self.link.conditions = std::mem::take(&mut self.link.conditions).with(&more);
+        self
+    }
+
+    /// How long a packet is on its way.
+    pub fn delay(self, delay: Duration) -> Self {
+        self.more(Conditions::new().delay(delay))
+    }
+
+    /// By how much the delay varies, up and down.
+    pub fn jitter(self, jitter: Duration) -> Self {
+        self.more(Conditions::new().jitter(jitter))
+    }
+
+    /// Which packets are lost: a [`Percent`] of them, or a [`Burst`](crate::Burst).
+    pub fn loss(self, loss: impl Into<Loss>) -> Self {
+        self.more(Conditions::new().loss(loss))
+    }
+
+    /// The share of packets that arrive twice.
+    pub fn duplicate(self, share: Percent) -> Self {
+        self.more(Conditions::new().duplicate(share))
+    }
+
+    /// The share of packets that are not delayed, and so overtake others.
+    pub fn reorder(self, share: Percent) -> Self {
+        self.more(Conditions::new().reorder(share))
+    }
+
+    /// The share of packets in which one bit is flipped.
+    pub fn corrupt(self, share: Percent) -> Self {
+        self.more(Conditions::new().corrupt(share))
+    }
+
+    /// How much passes in a second.
+    pub fn rate(self, rate: Rate) -> Self {
+        self.more(Conditions::new().rate(rate))
+    }
+
+    /// How much waits for its turn at that rate.
+    pub fn queue(self, queue: impl Into<Queue>) -> Self {
+        self.more(Conditions::new().queue(queue))
+    }
+
+    /// What becomes of Explicit Congestion Notification.
+    pub fn ecn(self, ecn: Ecn) -> Self {
+        self.more(Conditions::new().ecn(ecn))
+    }
+
+    /// What becomes of ICMP's error messages.
+    pub fn icmp(self, icmp: Icmp) -> Self {
+        self.more(Conditions::new().icmp(icmp))
+    }
+
+    /// What does that: the kernel's netem, or a thread of the test, which a test can then program packet by packet.
+    ///
+    /// With [`Wire::User`] a link without conditions is on that wire, too.
+    pub fn wire(self, wire: Wire) -> Self {
+        self.link.wire = Some(wire);
         self
     }
 }

@@ -145,7 +145,7 @@ impl Family {
 }
 
 /// The network of one test: its nodes by host name, and how they are wired.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Topology {
     /// Host names, in the order of declaration.

@@ -8,6 +8,8 @@ mod decode;
 #[cfg(target_os = "linux")]
 mod diag;
 #[cfg(target_os = "linux")]
+mod events;
+#[cfg(target_os = "linux")]
 mod filter;
 #[cfg(target_os = "linux")]
 #[allow(dead_code, reason = "the vocabulary of nf_tables: its users do not need every word of it yet")]
@@ -23,6 +25,7 @@ mod tests;
 #[cfg(target_os = "linux")]
 pub(crate) use self::{
     diag::DiagSocket,
+    events::LinkEvents,
     filter::{Direction, Instruction, MARK, MOST_INSTRUCTIONS, NEXT, VANISH},
     route::{Batch, LinkEnd, NetlinkError, Request, RouteSocket},
 };

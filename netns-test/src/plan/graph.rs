@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use netns_test_model::Family;
 use netns_test_model::graph::{Gateway, Graph, Interface, Resolved, Routes};
 
-use super::{End, GatewayPlan, NatPlan, NodePlan, RoutePlan, Wiring, add_multicast};
+use super::{Conditioned, End, GatewayPlan, NatPlan, NodePlan, RoutePlan, Wiring, add_multicast};
 
 /// Gives the nodes what a checked graph says.
 pub(super) fn wire(graph: &Graph, family: Family, nodes: &mut [NodePlan]) -> Wiring {
@@ -21,16 +21,26 @@ pub(super) fn wire(graph: &Graph, family: Family, nodes: &mut [NodePlan]) -> Wir
         positions.push(position);
     }
     let mut wiring = Wiring::default();
+    let end =
+        |interface: usize| End { node: resolved.interfaces[interface].host, interface: positions[interface] };
+    // A link to a switch that does something to packets needs the switch behind it.
+    let needs_switch = |interfaces: &[usize]| {
+        let to_switch = resolved.conditioned.iter().filter(|link| link.ends.contains(&None));
+        to_switch.flat_map(|link| link.ends.iter().flatten()).any(|end| interfaces.contains(end))
+    };
     for segment in &resolved.segments {
-        let end = |&interface: &usize| End {
-            node: resolved.interfaces[interface].host,
-            interface: positions[interface],
-        };
-        match segment.interfaces.is_empty() {
+        let ends: Vec<End> = segment.interfaces.iter().copied().map(end).collect();
+        match ends.is_empty() {
             // Switches on their own.
             true => {}
-            false => wiring.connect(segment.interfaces.iter().map(end).collect()),
+            false if needs_switch(&segment.interfaces) => wiring.switches.push(ends),
+            false => wiring.connect(ends),
         }
+    }
+    for link in resolved.conditioned.iter().cloned() {
+        let ends = link.ends.map(|interface| interface.map(end));
+        let (conditions, wire, is_own) = (link.conditions, link.wire, link.is_own);
+        wiring.conditioned.push(Conditioned { ends, conditions, wire, is_own });
     }
     let ways = Ways::new(&resolved, &positions);
     for (host, node) in nodes.iter_mut().enumerate() {

@@ -8,9 +8,10 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use std::{fs, io};
 
+use netns_test_model::graph::Wire;
 use nix::unistd::gettid;
 
-use super::data::{Counters, Host, Program, Snapshot, Socket, Thread};
+use super::data::{Counters, Direction, Host, Program, Snapshot, Socket, Thread};
 use super::{signs, threads};
 use crate::error::Error;
 use crate::namespace::{Depth, Namespaces, enter};
@@ -85,7 +86,22 @@ fn look(net: &Net, nodes: &[Arc<NodeState>], plan: &Plan, body: Option<i32>) -> 
     }
     snapshot.faults = net.faults.lines(net.clock.started.get().copied());
     snapshot.programs = owners.programs;
+    snapshot.directions = directions(net);
+    let is_random = |direction: &Direction| direction.wire == Wire::User && direction.conditions.are_random();
+    snapshot.seed = snapshot.directions.iter().any(is_random).then_some(net.links.seed);
     snapshot
+}
+
+fn directions(net: &Net) -> Vec<Direction> {
+    let all = (0..net.plan.wiring.conditioned.len()).flat_map(|link| [(link, 0), (link, 1)]);
+    let seen = all.map(|(link, side)| Direction {
+        link,
+        side,
+        conditions: net.links.conditions(link, side),
+        wire: net.links.wire(link),
+        tally: net.links.tally(link, side),
+    });
+    seen.collect()
 }
 
 fn host(

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use netns_test_model::graph::{Conditions, Wire};
+
 use super::hops::{Hop, Links};
 use crate::netlink::state::{Address, Link, Neighbour, Protocol, Route, SocketState};
 use crate::plan::Plan;
+use crate::wire::Tally;
 
 /// All that a report tells.
 #[derive(Debug)]
@@ -75,8 +78,24 @@ pub(super) struct Snapshot {
     pub(super) faults: Vec<String>,
     /// Programs that failed, and of which the test did not know: the node, and how.
     pub(super) deaths: Vec<(usize, String)>,
+    /// What links do to packets, each direction that does something.
+    pub(super) directions: Vec<Direction>,
+    /// What random fates follow, where packets have some.
+    pub(super) seed: Option<u64>,
     /// What could not be collected, and why, a line each.
     pub(super) gaps: Vec<String>,
+}
+
+/// What one direction of a link does to packets, and did.
+#[derive(Clone, Debug)]
+pub(super) struct Direction {
+    /// An index of [`Wiring::conditioned`](crate::plan::Wiring), and the side that sends.
+    pub(super) link: usize,
+    pub(super) side: usize,
+    pub(super) conditions: Conditions,
+    pub(super) wire: Wire,
+    /// What became of packets, where that is counted.
+    pub(super) tally: Option<Tally>,
 }
 
 /// A node, or the body's own namespace, as the kernel describes it.

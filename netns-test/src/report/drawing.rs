@@ -27,7 +27,7 @@ pub(super) fn draw(report: &Report, first: &[usize]) -> Vec<String> {
         .enumerate()
         .map(|(index, plan)| Drawn::new(plan, report.host(index)))
         .collect();
-    let Wiring { pairs, switches } = &report.plan.wiring;
+    let Wiring { pairs, switches, .. } = &report.plan.wiring;
     let count = nodes.len();
     match (&pairs[..], &switches[..]) {
         _ if nodes.is_empty() => Vec::new(),

@@ -3,11 +3,14 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use netns_test_model::graph::Wire;
+
 use super::data::{Host, Report, Socket};
 use super::drawing::draw;
 use super::packet_lines::packet_lines;
 use super::signs::{Sign, address, signs, unusual_routes};
 use crate::netlink::state::SocketState;
+use crate::wire::Tally;
 
 /// The most lines of one section.
 const MOST_LINES: usize = 14;
@@ -55,6 +58,7 @@ pub(super) fn write(report: &Report, style: Style) -> String {
         ("What stands out", shorten(sign_lines(report, &signs), MOST_LINES, "line", "lines")),
         ("Still running", shorten(running(report), MOST_LINES, "line", "lines")),
         ("Network", draw(report, &first)),
+        ("Links", shorten(links(report), MOST_LINES, "line", "lines")),
         ("Traffic", traffic(report)),
         ("Packets", packet_lines(report)),
         ("Sockets", shorten(sockets(report), MOST_LINES, "socket", "sockets")),
@@ -253,6 +257,60 @@ fn sockets(report: &Report) -> Vec<String> {
         rows.sort_by_key(|(rank, _)| *rank);
     }
     columns(&rows.into_iter().map(|(_, row)| row).collect::<Vec<_>>(), 2)
+}
+
+/// What links do to packets, a line for each direction, and what chance follows.
+fn links(report: &Report) -> Vec<String> {
+    let wiring = &report.plan.wiring;
+    let rows = report.snapshot.directions.iter().map(|direction| {
+        let ends = &wiring.conditioned[direction.link].ends;
+        let name = |side: usize| match ends[side] {
+            Some(end) => {
+                let node = &report.plan.nodes[end.node];
+                format!("{}/{}", node.name, node.interfaces[end.interface].name)
+            }
+            None => "switch".to_owned(),
+        };
+        let wire = match direction.wire {
+            Wire::Kernel => "by the kernel",
+            _ => "in user space",
+        };
+        let tally = direction.tally.map(tally).unwrap_or_default();
+        let conditions = match direction.conditions.are_none() {
+            true => "bare".to_owned(),
+            false => direction.conditions.to_string(),
+        };
+        let (from, to) = (name(direction.side), name(1 - direction.side));
+        vec![format!("{from} → {to}"), conditions, wire.to_owned(), tally]
+    });
+    let mut lines = columns(&rows.collect::<Vec<_>>(), 2);
+    lines.extend(
+        report
+            .snapshot
+            .seed
+            .map(|seed| format!("NETNS_TEST_SEED={seed} gives the same packets the same fates")),
+    );
+    lines
+}
+
+/// `40 sent, 3 lost`
+fn tally(tally: Tally) -> String {
+    let Tally { sent, lost, overflowed, overrun, filtered, duplicated, reordered, corrupted, marked, .. } =
+        tally;
+    let others = [
+        (lost, "lost"),
+        (overflowed, "found the queue full"),
+        (overrun, "came faster than the machine could pass on"),
+        (filtered, "filtered"),
+        (duplicated, "doubled"),
+        (reordered, "reordered"),
+        (corrupted, "corrupted"),
+        (marked, "marked"),
+    ];
+    let mut parts = vec![format!("{sent} sent")];
+    parts
+        .extend(others.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")));
+    parts.join(", ")
 }
 
 fn queues(socket: &Socket) -> String {

@@ -6,6 +6,8 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use nix::libc;
 use nix::unistd::gettid;
 
+use crate::wire::THREAD;
+
 /// The names of the threads that nodes have started: the kernel keeps 15 bytes of them alone.
 static NAMES: LazyLock<Mutex<HashMap<i32, String>>> = LazyLock::new(Mutex::default);
 
@@ -35,10 +37,11 @@ pub(super) fn name(id: i32) -> Option<String> {
     names().get(&id).cloned()
 }
 
-/// Whether a thread serves this crate alone: it starts a node's programs (`test@node/programs`) or watches one
-/// (`node/program`).
+/// Whether a thread serves this crate alone: it starts a node's programs (`test@node/programs`), watches one
+/// (`node/program`), or moves packets.
 pub(super) fn is_ours<'a>(name: &str, mut nodes: impl Iterator<Item = &'a str>) -> bool {
     match name.split_once('@') {
+        _ if name == THREAD => true,
         Some((_, rest)) => rest.ends_with("/programs"),
         None => nodes.any(|node| name.strip_prefix(node).is_some_and(|rest| rest.starts_with('/'))),
     }

@@ -1,4 +1,4 @@
-//! Packets that come in by one interface, as frames of Ethernet: a packet socket and its ring, packet(7).
+//! Packets of one interface, as frames of Ethernet: a packet socket and its ring, packet(7).
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
@@ -33,7 +33,7 @@ pub(crate) enum Received {
     Losing(Duration),
 }
 
-/// A packet socket that hears what comes in by one interface.
+/// A packet socket that hears what comes in by one interface, and sends by it.
 #[derive(Debug)]
 pub(crate) struct PacketSocket {
     socket: OwnedFd,
@@ -56,8 +56,9 @@ impl PacketSocket {
             }
         };
         set(&socket, libc::PACKET_VERSION, &TPACKET_V2)?;
-        // What the interface sends is not to be heard.
+        // What is sent by this socket is not to be heard by it, nor to wait in a queue.
         set(&socket, libc::PACKET_IGNORE_OUTGOING, &1)?;
+        set(&socket, libc::PACKET_QDISC_BYPASS, &1)?;
         set(&socket, libc::PACKET_COPY_THRESH, &1)?;
         // `struct tpacket_req`: size and number of blocks, size and number of frames.
         set(&socket, libc::PACKET_RX_RING, &[BLOCK, RING / BLOCK, SLOT, SLOTS].map(|number| number as u32))?;
@@ -74,7 +75,7 @@ impl PacketSocket {
         }
     }
 
-    /// Hears the interface from now on.
+    /// Hears and sends by the interface from now on.
     pub(crate) fn bind(&self, interface: u32) -> io::Result<()> {
         super::sockets::bind_packet(self.socket.as_fd(), interface)
     }
@@ -134,6 +135,13 @@ impl PacketSocket {
         }
     }
 
+    /// Sends a frame by the interface.
+    pub(crate) fn send(&self, frame: &[u8]) -> io::Result<()> {
+        let flags = nix::sys::socket::MsgFlags::MSG_DONTWAIT;
+        nix::sys::socket::send(self.socket.as_raw_fd(), frame, flags)?;
+        Ok(())
+    }
+
     /// How many packets found the ring full since this was called last.
     pub(crate) fn overruns(&self) -> io::Result<u32> {
         // `struct tpacket_stats`: packets, and dropped ones.
@@ -150,6 +158,12 @@ impl PacketSocket {
             )
         };
         if result == 0 { Ok(counts[1]) } else { Err(io::Error::last_os_error()) }
+    }
+
+    /// The error that the interface has told, which is then forgotten.
+    pub(crate) fn take_error(&self) -> io::Result<Option<io::Error>> {
+        let error = nix::sys::socket::getsockopt(&self.socket, nix::sys::socket::sockopt::SocketError)?;
+        Ok((error != 0).then(|| io::Error::from_raw_os_error(error)))
     }
 }
 

@@ -1,9 +1,6 @@
 use netns_test::netns_test;
 
-#[netns_test(nodes(a, b), links(a -- b { delay = 20ms, loss = 1%, rate = 10mbit, queue = 50ms, jitter = 2ms }))]
-async fn later() {}
-
-#[netns_test(nodes(client, b), links(client -- b { mut = 1400, mtu, prefix = }))]
+#[netns_test(nodes(client, b), links(client -- b { mut = 1400, mtu, prefix = , dleay = 1ms, loss, wire = tap }))]
 async fn unknown() {}
 
 #[netns_test(nodes(client, b, c), links(client -- b { cleint = "10.1.0.1/24", c = ["10.1.0.1/24"] }))]

@@ -4,25 +4,30 @@
 //! makes of it what can be built: interfaces with names and addresses, on segments with prefixes.
 
 mod addresses;
+mod conditions;
+mod directions;
 mod gateways;
 mod interface;
 mod nat;
 mod resolve;
 #[cfg(test)]
 mod tests;
+mod units;
 
 use std::fmt;
 use std::net::IpAddr;
 
 use crate::prefix::Prefix;
 
+pub use conditions::{Burst, Conditions, Ecn, Icmp, Loss, Percent, Queue, Rate, Wire};
 pub use nat::{Firewall, Gateway, Nat, NatBehavior, RouterOptions};
+pub use units::{parse_queue, parse_rate};
 
 /// The most links of one node: their number is a byte of the interfaces' MAC addresses, and the switches have the last.
 pub const MAX_INTERFACES: usize = 255;
 
 /// A network as it was declared.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Graph {
     /// Nodes, routers and switches, in the order of declaration.
     pub members: Vec<Member>,
@@ -30,10 +35,16 @@ pub struct Graph {
     pub links: Vec<Link>,
     /// What routers do beside passing packets on.
     pub routers: Vec<RouterOptions>,
+    /// What was declared for one direction of a link alone.
+    pub directions: Vec<Direction>,
     /// What is routed.
     pub routes: Routes,
     /// Which addresses there are.
     pub addresses: Addresses,
+    /// What does to packets what the links' conditions say; `None` leaves it to what the kernel has.
+    pub wire: Option<Wire>,
+    /// What random fates of packets follow; `None` draws one.
+    pub seed: Option<u64>,
 }
 
 /// What a link can end at.
@@ -67,7 +78,7 @@ impl fmt::Display for Kind {
 }
 
 /// A link, with the texts of what was written to it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Link {
     /// What it connects.
     pub ends: [End; 2],
@@ -79,6 +90,19 @@ pub struct Link {
     pub addresses: Vec<OwnAddress>,
     /// Whether its prefixes are known to nobody who is not on it.
     pub private: bool,
+    /// What it does to packets, in both directions.
+    pub conditions: Conditions,
+    /// What does that; `None` leaves it to [`Graph::wire`].
+    pub wire: Option<Wire>,
+}
+
+/// What one direction of a link does to packets, beside what the link does in both.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Direction {
+    /// Where packets come from, and where they go to: the ends of a link.
+    pub ends: [End; 2],
+    /// What it does to them.
+    pub conditions: Conditions,
 }
 
 /// An end of a link.
@@ -151,7 +175,7 @@ impl Addresses {
 }
 
 /// A graph that can be built.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Resolved {
     /// Nodes and routers, in the order of declaration.
     pub hosts: Vec<Host>,
@@ -159,6 +183,21 @@ pub struct Resolved {
     pub interfaces: Vec<Interface>,
     /// What the interfaces are on, in the order of each one's first link.
     pub segments: Vec<Segment>,
+    /// The links that do something to packets, or are to be able to, in the order of declaration.
+    pub conditioned: Vec<Conditioned>,
+}
+
+/// A link that does something to packets.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conditioned {
+    /// The interfaces at its ends, indices of [`Resolved::interfaces`]; a switch has none.
+    pub ends: [Option<usize>; 2],
+    /// What it does to the packets that each end sends.
+    pub conditions: [Conditions; 2],
+    /// What does that; `None` leaves it to what the kernel has.
+    pub wire: Option<Wire>,
+    /// Whether the link itself says so, and not the graph.
+    pub is_own: bool,
 }
 
 /// A node or router.
@@ -230,6 +269,14 @@ pub enum Place {
     Address(usize, usize),
     /// A key of [`Graph::routers`].
     Router(usize, &'static str),
+    /// What a link says under a key, or under `wire`.
+    Condition(usize, &'static str),
+    /// A direction.
+    Direction(usize),
+    /// An end (0 or 1) of a direction.
+    DirectionEnd(usize, usize),
+    /// What a direction says under a key.
+    DirectionCondition(usize, &'static str),
 }
 
 impl fmt::Display for GraphProblem {
@@ -243,6 +290,14 @@ impl fmt::Display for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [left, right] = &self.ends;
         write!(f, "{left} -- {right}")
+    }
+}
+
+/// `a -> b`
+impl fmt::Display for Direction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [from, to] = &self.ends;
+        write!(f, "{from} -> {to}")
     }
 }
 

@@ -31,6 +31,7 @@ impl Graph {
         let domains = Domains::new(&resolved);
         addresses::assign(self, family, &placed, &domains, &mut resolved, &mut problems);
         domains.check(self, family, &resolved, &mut problems);
+        resolved.conditioned = self.conditioned(&placed, &mut problems);
         if problems.0.is_empty() { Ok(resolved) } else { Err(problems.0) }
     }
 
@@ -194,7 +195,7 @@ impl Graph {
             }
             placed.push(Some(Placed { segment, interfaces }));
         }
-        (Resolved { hosts, interfaces, segments }, placed)
+        (Resolved { hosts, interfaces, segments, conditioned: Vec::new() }, placed)
     }
 
     /// The declared names, and `eth0`, `eth1`, … where there are none.
@@ -281,6 +282,10 @@ pub(super) struct Problems(Vec<GraphProblem>);
 impl Problems {
     pub(super) fn add(&mut self, place: Place, message: String) {
         self.0.push(GraphProblem { place, message });
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
     }
 }
 

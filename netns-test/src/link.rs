@@ -1,0 +1,411 @@
+//! The handle to a link: what it does to packets, told and changed.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use netns_test_model::graph::{Conditions, Wire};
+
+use crate::error::Error;
+use crate::network::{Net, Network};
+use crate::node::{Interface, Node};
+use crate::packet::Packet;
+use crate::plan::{End, Wiring};
+use crate::wire::{ETHERNET, Interception, Tally, Verdict, Wires};
+
+/// The links of a network that do something to packets, by their index in [`Wiring::conditioned`].
+#[derive(Debug)]
+pub(crate) struct Links {
+    states: Vec<LinkState>,
+    /// What random fates follow.
+    pub(crate) seed: u64,
+    /// The wire in user space, where a link is on it.
+    pub(crate) user: Option<Wires>,
+}
+
+#[derive(Debug)]
+struct LinkState {
+    wire: Wire,
+    /// What happens to the packets that each side sends.
+    sides: [Mutex<Stack>; 2],
+}
+
+/// The conditions that were declared, and those that hold in their place while their guards live, the latest of them.
+#[derive(Debug)]
+struct Stack {
+    declared: Conditions,
+    changes: Vec<(u64, Conditions)>,
+}
+
+impl Stack {
+    fn current(&self) -> &Conditions {
+        self.changes.last().map_or(&self.declared, |(_, conditions)| conditions)
+    }
+}
+
+impl Links {
+    pub(crate) fn new(wiring: &Wiring, wires: Vec<Wire>, seed: u64, user: Option<Wires>) -> Self {
+        let stack = |declared| Mutex::new(Stack { declared, changes: Vec::new() });
+        let states = wiring
+            .conditioned
+            .iter()
+            .zip(wires)
+            .map(|(link, wire)| LinkState { wire, sides: link.conditions.clone().map(stack) });
+        Self { states: states.collect(), seed, user }
+    }
+
+    pub(crate) fn wire(&self, link: usize) -> Wire {
+        self.states[link].wire
+    }
+
+    fn stack(&self, link: usize, side: usize) -> MutexGuard<'_, Stack> {
+        self.states[link].sides[side].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the stack, and has the wire do what is on its top.
+    fn change(&self, link: usize, side: usize, change: impl FnOnce(&mut Stack)) {
+        let mut stack = self.stack(link, side);
+        change(&mut stack);
+        if let Some(user) = &self.user {
+            user.set_conditions(link, side, stack.current().clone());
+        }
+    }
+
+    /// What became of the packets that one side of a link has sent.
+    pub(crate) fn tally(&self, link: usize, side: usize) -> Option<Tally> {
+        self.user.as_ref().and_then(|user| user.tally(link, side))
+    }
+
+    /// Whether a thread is the wire's, and was not told to end.
+    pub(crate) fn is_busy(&self, tid: i32) -> bool {
+        self.user.as_ref().is_some_and(|user| user.is_busy(tid))
+    }
+
+    /// Ends what serves the links; `false` if it does not end.
+    pub(crate) fn stop(&self) -> bool {
+        self.user.as_ref().is_none_or(Wires::stop)
+    }
+
+    pub(crate) fn conditions(&self, link: usize, side: usize) -> Conditions {
+        self.stack(link, side).current().clone()
+    }
+}
+
+/// A link: two interfaces, or an interface and a switch, and what is between them.
+///
+/// It comes from [`Network::link`] or [`Network::link_of`].
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use netns_test::{Conditions, Network, Node, netns_test};
+///
+/// #[netns_test(nodes(client, server), links(client -- server { delay = 1ms }))]
+/// async fn grows_slow(client: Node, server: Node, network: Network) -> std::io::Result<()> {
+///     let link = network.link(&client, &server)?;
+///     assert_eq!(link.to_string(), "client/eth0 – server/eth0");
+///     let slow = link.set_conditions(Conditions::new().delay(Duration::from_millis(50)))?;
+///     assert_eq!(link.from(&client)?.conditions().delay, Some(Duration::from_millis(50)));
+///     drop(slow);
+///     assert_eq!(link.from(&client)?.conditions().delay, Some(Duration::from_millis(1)));
+///     Ok(())
+/// }
+/// # fn main() {}
+/// ```
+#[derive(Clone)]
+pub struct LinkHandle {
+    net: Arc<Net>,
+    ends: [Option<End>; 2],
+    /// Its index among those that do something to packets.
+    index: Option<usize>,
+}
+
+impl Network {
+    /// The link between two nodes.
+    ///
+    /// # Errors
+    /// There is none, or several: those there are are told.
+    pub fn link(&self, left: &Node, right: &Node) -> Result<LinkHandle, Error> {
+        let operation = || format!("find the link between `{}` and `{}`", left.name(), right.name());
+        let ends = [left, right].map(|node| number(&self.0, node));
+        let pairs = &self.0.plan.wiring.pairs;
+        let between = |pair: &&[End; 2]| {
+            let nodes = pair.map(|end| Some(end.node));
+            nodes == ends || nodes == [ends[1], ends[0]]
+        };
+        let found: Vec<LinkHandle> =
+            pairs.iter().filter(between).map(|pair| self.handle(pair.map(Some))).collect();
+        match &found[..] {
+            [link] => Ok(link.clone()),
+            [] => Err(Error::because(operation(), self.no_link(left, right))),
+            several => {
+                let all: Vec<String> = several.iter().map(|link| format!("`{link}`")).collect();
+                let text =
+                    format!("there are {}: ask for the one of an interface, by `link_of`", all.join(" and "));
+                Err(Error::because(operation(), text))
+            }
+        }
+    }
+
+    /// The link that an interface is at the end of.
+    ///
+    /// # Errors
+    /// The interface was not declared: the test has made it.
+    pub fn link_of(&self, interface: &Interface) -> Result<LinkHandle, Error> {
+        let node = number(&self.0, interface.node());
+        let found = node.and_then(|node| {
+            let mut planned = self.0.plan.nodes[node].interfaces.iter();
+            planned.position(|planned| planned.index == interface.index()).map(|position| (node, position))
+        });
+        let Some((node, position)) = found else {
+            let text = "it was not declared: there is nothing at its other end that is known here";
+            return Err(Error::because(format!("find the link of `{interface}`"), text));
+        };
+        let end = End { node, interface: position };
+        let pair = self.0.plan.wiring.pairs.iter().find(|pair| pair.contains(&end));
+        Ok(self.handle(pair.map_or([Some(end), None], |pair| pair.map(Some))))
+    }
+
+    /// The links, in the order of their declaration: first those between nodes, then those of nodes to switches.
+    pub fn links(&self) -> Vec<LinkHandle> {
+        let Wiring { pairs, switches, .. } = &self.0.plan.wiring;
+        let of_pairs = pairs.iter().map(|pair| pair.map(Some));
+        let of_switches = switches.iter().flatten().map(|end| [Some(*end), None]);
+        of_pairs.chain(of_switches).map(|ends| self.handle(ends)).collect()
+    }
+
+    fn handle(&self, ends: [Option<End>; 2]) -> LinkHandle {
+        let conditioned = ends.iter().flatten().find_map(|end| self.0.plan.wiring.conditioned_at(*end));
+        LinkHandle { net: Arc::clone(&self.0), ends, index: conditioned.map(|(index, _)| index) }
+    }
+
+    fn no_link(&self, left: &Node, right: &Node) -> String {
+        let [left, right] = [left, right].map(|node| number(&self.0, node));
+        let has = |ends: &[End], node: Option<usize>| ends.iter().any(|end| Some(end.node) == node);
+        if self.0.plan.wiring.switches.iter().any(|ends| has(ends, left) && has(ends, right)) {
+            return "they are on a switch: ask for the link of an interface to it, by `link_of`".to_owned();
+        }
+        let all: Vec<String> = self.links().iter().map(|link| format!("`{link}`")).collect();
+        match all.is_empty() {
+            true => "the network has no links".to_owned(),
+            false => format!("there are {}", all.join(", ")),
+        }
+    }
+}
+
+/// The number of a node among those that the network began with.
+fn number(net: &Net, node: &Node) -> Option<usize> {
+    net.plan.nodes.iter().position(|planned| planned.name == node.name())
+}
+
+impl LinkHandle {
+    /// The interfaces at its ends: two, or the one of a node that is linked to a switch.
+    ///
+    /// # Errors
+    /// One is gone; the kernel's own; when the test has ended.
+    pub fn interfaces(&self) -> std::io::Result<Vec<Interface>> {
+        let at = |end: &End| {
+            let planned = &self.net.plan.nodes[end.node];
+            let node = Network(Arc::clone(&self.net)).node(&planned.name)?;
+            node.interface(&planned.interfaces[end.interface].name)
+        };
+        self.ends.iter().flatten().map(at).collect()
+    }
+
+    /// What does to packets what its conditions say; `None` for a bare link, which does nothing to them.
+    pub fn wire(&self) -> Option<Wire> {
+        self.index.map(|index| self.net.links.wire(index))
+    }
+
+    /// The direction of the packets that a node sends.
+    ///
+    /// # Errors
+    /// The node is not at an end of it.
+    pub fn from(&self, node: &Node) -> Result<LinkDirection, Error> {
+        let side = self.side(node, || format!("find what `{}` sends", node.name()))?;
+        Ok(LinkDirection { link: self.clone(), side })
+    }
+
+    /// The direction of the packets that a node receives.
+    ///
+    /// # Errors
+    /// The node is not at an end of it.
+    pub fn to(&self, node: &Node) -> Result<LinkDirection, Error> {
+        let side = self.side(node, || format!("find what `{}` receives", node.name()))?;
+        Ok(LinkDirection { link: self.clone(), side: 1 - side })
+    }
+
+    fn side(&self, node: &Node, operation: impl Fn() -> String) -> Result<usize, Error> {
+        let own = number(&self.net, node);
+        let at = |end: &Option<End>| end.is_some_and(|end| Some(end.node) == own);
+        self.ends
+            .iter()
+            .position(at)
+            .ok_or_else(|| Error::because(operation(), format!("it is at no end of `{self}`")))
+    }
+
+    /// Changes what both directions do to packets, until the guard is dropped.
+    ///
+    /// They are the conditions as a whole: what they do not say does not happen. Of several guards the latest holds.
+    ///
+    /// # Errors
+    /// The conditions cannot be had; the link is a bare one, whose packets pass through the kernel alone.
+    pub fn set_conditions(&self, conditions: Conditions) -> Result<ChangedConditions, Error> {
+        self.change(&[0, 1], conditions)
+    }
+
+    fn change(&self, sides: &[usize], conditions: Conditions) -> Result<ChangedConditions, Error> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let operation = || format!("change the conditions of `{self}`");
+        conditions.check().map_err(|wrong| {
+            let texts: Vec<String> = wrong.into_iter().map(|(_, text)| text).collect();
+            Error::because(operation(), texts.join("; "))
+        })?;
+        let Some(index) = self.index else { return Err(Error::because(operation(), self.bare())) };
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        for &side in sides {
+            self.net.links.change(index, side, |stack| stack.changes.push((id, conditions.clone())));
+        }
+        Ok(ChangedConditions { net: Arc::clone(&self.net), index, sides: sides.to_vec(), id })
+    }
+
+    /// Why nothing can be done to the packets of a bare link.
+    fn bare(&self) -> String {
+        "it is a bare veth: declare its conditions, or `wire = user` if it is to have some later".to_owned()
+    }
+}
+
+/// `client/eth0 – server/eth0`, or `client/eth0 – switch`.
+impl fmt::Display for LinkHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let texts = self.ends.map(|end| match end {
+            Some(end) => {
+                let node = &self.net.plan.nodes[end.node];
+                format!("{}/{}", node.name, node.interfaces[end.interface].name)
+            }
+            None => "switch".to_owned(),
+        });
+        f.write_str(&texts.join(" – "))
+    }
+}
+
+impl fmt::Debug for LinkHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("LinkHandle").field(&self.to_string()).finish()
+    }
+}
+
+/// One direction of a link, from [`LinkHandle::from`] or [`LinkHandle::to`].
+#[derive(Clone, Debug)]
+pub struct LinkDirection {
+    link: LinkHandle,
+    side: usize,
+}
+
+impl LinkDirection {
+    /// The link that it is a direction of.
+    pub fn link(&self) -> &LinkHandle {
+        &self.link
+    }
+
+    /// What it does to packets now; a bare link does nothing.
+    pub fn conditions(&self) -> Conditions {
+        self.link.index.map_or_else(Conditions::new, |index| self.link.net.links.conditions(index, self.side))
+    }
+
+    /// Changes what it does to packets, until the guard is dropped, as [`LinkHandle::set_conditions`] does for both.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_conditions(&self, conditions: Conditions) -> Result<ChangedConditions, Error> {
+        self.link.change(&[self.side], conditions)
+    }
+
+    /// Has code decide on every packet that is sent, before the conditions, until the guard is dropped.
+    ///
+    /// It runs on the wire's thread, in the order of the packets, and no packet of the test moves while it does: it must not
+    /// wait. A panic in it fails the test. Of several, the first that drops or holds a packet has the last word.
+    ///
+    /// ```
+    /// use netns_test::{Network, Node, Verdict, netns_test};
+    ///
+    /// #[netns_test(nodes(client, server), links(client -- server { wire = user }))]
+    /// async fn the_first_syn_is_lost(client: Node, server: Node, network: Network) -> std::io::Result<()> {
+    ///     let listener = server.listen_tcp(80).await?;
+    ///     let mut syns = 0;
+    ///     let _first_lost = network.link(&client, &server)?.from(&client)?.intercept(move |packet| {
+    ///         let is_syn = packet.tcp().is_some_and(|tcp| tcp.flags.syn);
+    ///         syns += u32::from(is_syn);
+    ///         if is_syn && syns == 1 { Verdict::Drop } else { Verdict::Pass }
+    ///     })?;
+    ///     client.connect_tcp("server:80").await?; // by the second, a second later
+    ///     listener.accept().await?;
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// ```
+    ///
+    /// # Errors
+    /// The link is not on the wire in user space.
+    pub fn intercept(
+        &self,
+        decide: impl FnMut(&Packet) -> Verdict + Send + 'static,
+    ) -> Result<Interception, Error> {
+        let user = self.link.net.links.user.as_ref();
+        let interception =
+            self.link.index.and_then(|index| user.and_then(|user| user.intercept(index, self.side, decide)));
+        interception.ok_or_else(|| self.not_in_user_space("intercept the packets of"))
+    }
+
+    /// Sends a frame, from its Ethernet header on, as if it had been sent here: behind what intercepts packets, before the
+    /// conditions.
+    ///
+    /// # Errors
+    /// It is too short to be a frame; the link is not on the wire in user space.
+    pub fn inject(&self, frame: impl Into<Vec<u8>>) -> Result<(), Error> {
+        let (frame, user) = (frame.into(), self.link.net.links.user.as_ref());
+        if frame.len() < ETHERNET {
+            let text = format!(
+                "{} bytes are no frame: it begins with its Ethernet header of {ETHERNET}",
+                frame.len()
+            );
+            return Err(Error::because(format!("inject a packet into `{}`", self.link), text));
+        }
+        match self.link.index.zip(user) {
+            Some((index, user)) if user.inject(index, self.side, frame) => Ok(()),
+            _ => Err(self.not_in_user_space("inject a packet into")),
+        }
+    }
+
+    fn not_in_user_space(&self, what: &str) -> Error {
+        let text = "it is not on the wire in user space: declare it with `wire = user`";
+        Error::because(format!("{what} `{}`", self.link), text)
+    }
+
+    /// What became of the packets that were sent, what kernels say on their own account included (ARP, neighbour discovery).
+    ///
+    /// # Errors
+    /// The link is not on the wire in user space, which alone counts it.
+    pub fn tally(&self) -> Result<Tally, Error> {
+        let tally = self.link.index.and_then(|index| self.link.net.links.tally(index, self.side));
+        tally.ok_or_else(|| self.not_in_user_space("count the packets of"))
+    }
+}
+
+/// Conditions that hold until this is dropped, from [`LinkHandle::set_conditions`].
+#[derive(Debug)]
+#[must_use = "the conditions are as before when this is dropped"]
+pub struct ChangedConditions {
+    net: Arc<Net>,
+    index: usize,
+    sides: Vec<usize>,
+    id: u64,
+}
+
+impl Drop for ChangedConditions {
+    fn drop(&mut self) {
+        for &side in &self.sides {
+            self.net.links.change(self.index, side, |stack| stack.changes.retain(|(id, _)| *id != self.id));
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Links that do something to packets: their ends between the nodes, and what is done with packets there.
+
+use std::env;
+use std::os::fd::BorrowedFd;
+
+use netns_test_model::graph::Wire;
+
+use crate::error::{Doing, Error};
+use crate::netlink::{LinkEnd, LinkEvents, Request, RouteSocket};
+use crate::plan::{Conditioned, Plan};
+use crate::sys::ring::PacketSocket;
+use crate::wire::Ends;
+
+/// The index of the first interface at which the wire in user space takes packets. Each of its links has two.
+const FIRST_WIRE: u32 = 40_000;
+
+/// The largest MTU of a veth: what a node's interface sends is as large as that one says.
+const ANY_MTU: u32 = 65535;
+
+/// What each of the links with conditions is on, by what it says itself, `NETNS_TEST_WIRE`, the graph, and the kernel.
+pub(super) fn choose(plan: &Plan) -> Result<Vec<Wire>, Error> {
+    let of_environment = match env::var("NETNS_TEST_WIRE").as_deref() {
+        Ok("kernel") => Some(Wire::Kernel),
+        Ok("user") => Some(Wire::User),
+        Ok(other) => {
+            let text = format!("NETNS_TEST_WIRE is `{other}`: expected `kernel` or `user`");
+            return Err(Error::because("choose a wire", text));
+        }
+        Err(_) => None,
+    };
+    let choose = |link: &Conditioned| {
+        let said = if link.is_own { link.wire } else { of_environment.or(link.wire) };
+        match said {
+            _ if link.conditions.iter().any(|side| side.beyond_kernel().is_some()) => Ok(Wire::User),
+            Some(Wire::Kernel) => {
+                Err(Error::because("make a link", "the kernel's wire is not available in this version"))
+            }
+            _ => Ok(Wire::User),
+        }
+    };
+    plan.wiring.conditioned.iter().map(choose).collect()
+}
+
+/// What the wire in user space needs, opened in the namespace between the nodes.
+pub(super) struct Taps {
+    /// Of each link its index and its two sockets.
+    sockets: Vec<(usize, [PacketSocket; 2])>,
+    /// Speaks for the namespace.
+    pub(super) between: RouteSocket,
+    pub(super) events: LinkEvents,
+}
+
+impl Taps {
+    /// For the links on the wire in user space. The calling thread is in the namespace between the nodes.
+    pub(super) fn open(wires: &[Wire]) -> Result<Self, Error> {
+        let open = || PacketSocket::open().doing(|| "open a packet socket for the wire in user space");
+        let links = wires.iter().enumerate().filter(|(_, wire)| **wire == Wire::User);
+        let sockets = links.map(|(link, _)| Ok((link, [open()?, open()?])));
+        Ok(Self {
+            sockets: sockets.collect::<Result<_, Error>>()?,
+            between: RouteSocket::open().doing(|| "open a netlink socket for the wire in user space")?,
+            events: LinkEvents::open().doing(|| "listen for changes of interfaces")?,
+        })
+    }
+
+    /// Binds the sockets to their interfaces, which have been made meanwhile and are switched on here.
+    pub(super) fn bind(self, conditioned: &[Conditioned]) -> Result<Bound, Error> {
+        let bind = |(link, sockets): (usize, [PacketSocket; 2])| {
+            let indices = [index(link, 0), index(link, 1)];
+            for (side, (socket, index)) in sockets.iter().zip(indices).enumerate() {
+                let name = name(link, side);
+                self.between.request(Request::set_up(index, true), || format!("switch on `{name}`"))?;
+                socket.bind(index).doing(|| format!("listen on `{name}`"))?;
+            }
+            Ok(Ends { link, conditions: conditioned[link].conditions.clone(), sockets, indices })
+        };
+        let ends = self.sockets.into_iter().map(bind).collect::<Result<_, Error>>()?;
+        Ok(Bound { ends, between: self.between, events: self.events })
+    }
+}
+
+/// [`Taps`] that hear packets.
+pub(super) struct Bound {
+    pub(super) ends: Vec<Ends>,
+    pub(super) between: RouteSocket,
+    pub(super) events: LinkEvents,
+}
+
+fn index(link: usize, side: usize) -> u32 {
+    FIRST_WIRE + (2 * link + side) as u32
+}
+
+/// The name of an interface between the nodes.
+pub(super) fn name(link: usize, side: usize) -> String {
+    format!("wire{link}.{side}")
+}
+
+/// The interface between the nodes at which the packets are taken that a side of a link sends.
+pub(super) fn end<'a>(between: BorrowedFd<'a>, link: usize, side: usize, name: &'a str) -> LinkEnd<'a> {
+    let [.., high, low] = link.to_be_bytes();
+    LinkEnd {
+        index: index(link, side),
+        mac: Some([0x02, b'n', b'w', side as u8, high, low]),
+        mtu: Some(ANY_MTU),
+        netns: Some(between),
+        ..LinkEnd::new(name)
+    }
+}
