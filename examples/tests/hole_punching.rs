@@ -47,9 +47,13 @@ async fn connect(leads: bool) -> io::Result<Path> {
     let server: SocketAddr = tokio::net::lookup_host("server:3478").await?.next().expect("an address");
     socket.send_to(b"hello", server).await?;
     let mut buffer = [0; 512];
-    let (len, _) = socket.recv_from(&mut buffer).await?;
-    let text = String::from_utf8_lossy(&buffer[..len]).into_owned();
-    let peer: SocketAddr = text.strip_prefix("peer ").and_then(|peer| peer.parse().ok()).expect("an address");
+    let mut peer: SocketAddr = loop {
+        let (len, from) = socket.recv_from(&mut buffer).await?;
+        // The other one may be told first, and its packets be here before the server's.
+        if let (true, Ok(text)) = (from == server, std::str::from_utf8(&buffer[..len])) {
+            break text.strip_prefix("peer ").and_then(|peer| peer.parse().ok()).expect("an address");
+        }
+    };
 
     let mut attempts = 0;
     loop {
@@ -59,8 +63,11 @@ async fn connect(leads: bool) -> io::Result<Path> {
         while let Ok(received) = timeout(PATIENCE, socket.recv_from(&mut buffer)).await {
             let (len, from) = received?;
             match &buffer[..len] {
-                // Where it came from, which may be another port than the server has seen.
-                b"ping" => drop(socket.send_to(b"pong", from).await?),
+                // It may come from another port than the server has seen, and then only that one is open.
+                b"ping" => {
+                    peer = from;
+                    socket.send_to(b"pong", from).await?;
+                }
                 b"pong" if leads => {
                     socket.send_to(b"direct", server).await?;
                     return Ok(Path::Direct);
