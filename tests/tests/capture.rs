@@ -26,18 +26,22 @@ impl Directory {
 
     /// The files of captures, wherever they are below it.
     fn captures(&self) -> Vec<PathBuf> {
-        fn find(directory: &Path, found: &mut Vec<PathBuf>) {
+        self.files("packets.pcapng")
+    }
+
+    fn files(&self, name: &str) -> Vec<PathBuf> {
+        fn find(directory: &Path, name: &str, found: &mut Vec<PathBuf>) {
             for entry in fs::read_dir(directory).expect("it is there") {
                 let path = entry.expect("an entry").path();
                 match path.is_dir() {
-                    true => find(&path, found),
-                    false if path.ends_with("packets.pcapng") => found.push(path),
+                    true => find(&path, name, found),
+                    false if path.ends_with(name) => found.push(path),
                     false => {}
                 }
             }
         }
         let mut found = Vec::new();
-        find(&self.0, &mut found);
+        find(&self.0, name, &mut found);
         found
     }
 
@@ -252,6 +256,35 @@ fn what_is_kept_is_bounded_and_has_the_first_and_the_last_packets() {
     assert_eq!(sizes.first(), Some(&1400));
     // Headers, and the beginning.
     assert_eq!(sizes.last(), Some(&(256 - 42)));
+}
+
+/// The text between two others.
+fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
+    let (_, rest) = text.split_once(before).unwrap_or_else(|| panic!("no `{before}`"));
+    rest.split_once(after).unwrap_or_else(|| panic!("no `{after}`")).0
+}
+
+#[test]
+fn a_failed_test_leaves_a_page_that_needs_nothing_else() {
+    let directory = Directory::new("page");
+    directory.of(rerun("talks_and_fails")).run().failed_with(&["on purpose"]);
+    let page = fs::read_to_string(&directory.files("packets.html")[0]).expect("a page");
+    for elsewhere in ["http:", "https:", "src=", "href=", "@import", "url(", "fetch(", "{{"] {
+        assert!(!page.contains(elsewhere), "`{elsewhere}` in the page");
+    }
+    let data = between(&page, "<script id=\"data\" type=\"application/json\">", "</script>");
+    let said = [
+        "\"test\":\"talks_and_fails\"",
+        "{\"name\":\"client\",\"router\":false,\"addresses\":[\"10.0.0.1\"]}",
+        "\"links\":[[0,1]]",
+        // From the client to the server, unremarkable.
+        ",0,[1],0,0,\"TCP\",\"IP client:",
+        // `hello`, in hexadecimal digits.
+        "68656c6c6f",
+    ];
+    for text in said {
+        assert!(data.contains(text), "`{text}` is missing: {data}");
+    }
 }
 
 #[cfg(feature = "programs")]

@@ -11,6 +11,7 @@ mod drawing;
 mod hops;
 mod packet_lines;
 mod packets;
+mod page;
 mod signs;
 mod suspects;
 mod text;
@@ -268,7 +269,16 @@ pub(crate) fn report(net: &Arc<Net>, how: &How, passed: bool) -> Option<String> 
         snapshot,
         packets,
     };
-    match catch_unwind(AssertUnwindSafe(|| text::write(&report, Style { colours: shows_colours() }))) {
+    let is_kept = !passed || net.packets.are_kept_always();
+    let write = || {
+        let text = text::write(&report, Style { colours: shows_colours() });
+        let page = is_kept.then(|| page::page(&report)).flatten().map(|page| packets::write_page(net, &page));
+        match page {
+            Some(Err(error)) => format!("{text}\nnetns-test: {error}"),
+            None | Some(Ok(())) => text,
+        }
+    };
+    match catch_unwind(AssertUnwindSafe(write)) {
         Ok(text) => Some(text),
         Err(_payload) => why_not("writing it panicked"),
     }

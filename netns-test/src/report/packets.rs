@@ -11,8 +11,9 @@ use crate::error::{Doing, Error};
 use crate::network::Net;
 use crate::plan::Plan;
 
-/// The name of the file.
+/// The names of the files.
 const FILE: &str = "packets.pcapng";
+const PAGE: &str = "packets.html";
 
 /// Writes what was recorded to the directory of the failed test.
 pub(crate) fn write_packets(net: &Net) -> Result<(), Error> {
@@ -27,6 +28,12 @@ pub(crate) fn write_packets(net: &Net) -> Result<(), Error> {
     let interfaces = interfaces(&net.plan_of(&net.nodes()), &recorded);
     let comment = format!("the test `{}`", net.test);
     fs::write(&file, capture::write(&recorded, &interfaces, &comment)).doing(operation)
+}
+
+/// Writes the page to the directory of the failed test.
+pub(super) fn write_page(net: &Net, page: &str) -> Result<(), Error> {
+    let file = net.artifacts.directory(net.test)?.join(PAGE);
+    fs::write(&file, page).doing(|| format!("write {PAGE}"))
 }
 
 /// The packets of a time, for the report; `Err` is why there are none, or that some are missing.

@@ -83,7 +83,7 @@ pub(super) fn write(report: &Report, style: Style) -> String {
     text
 }
 
-fn title(report: &Report) -> String {
+pub(super) fn title(report: &Report) -> String {
     let mut title = format!("the network of `{}`", report.test);
     if let Some(after) = report.after {
         title += &format!(", {} after its body started", rounded(after));
