@@ -104,6 +104,18 @@ impl Net {
         is_cluster
     }
 
+    /// Whether the name is a service's.
+    pub(crate) fn has_service(&self, name: &str) -> bool {
+        #[cfg(feature = "kubernetes")]
+        let has_service = self.kubernetes.has_service(name);
+        #[cfg(not(feature = "kubernetes"))]
+        let has_service = {
+            _ = name;
+            false
+        };
+        has_service
+    }
+
     /// The test's name without its modules, for the names of threads.
     pub(crate) fn short_name(&self) -> &'static str {
         self.test.rsplit("::").next().unwrap_or(self.test)

@@ -21,7 +21,7 @@ pub(crate) use netns_test_model::kubernetes::Layout;
 use netns_test_model::{Family, Shape, Topology};
 
 #[cfg(feature = "kubernetes")]
-pub(crate) use self::kubernetes::pod;
+pub(crate) use self::kubernetes::{DOMAIN, NAMESPACE, name_servers, pod};
 
 /// The index of the first interface that is not the loopback. Lower ones may be taken by the tunnel devices that some
 /// kernels put into every new namespace.
@@ -269,6 +269,8 @@ pub(crate) fn plan(topology: &Topology) -> Plan {
     let server = topology.dns.as_ref().and_then(|dns| nodes.iter().find(|node| node.name == *dns));
     let resolver = server.and_then(|server| server.addresses().next()).map(|ip| resolver(&[ip]));
     let seed = topology.graph.as_ref().and_then(|graph| graph.seed);
+    #[cfg(feature = "kubernetes")]
+    let resolver = cluster.as_deref().map(kubernetes::resolver).or(resolver);
     Plan {
         family,
         nodes,

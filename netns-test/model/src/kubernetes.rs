@@ -65,7 +65,9 @@ pub struct PodOn {
 /// A cluster that can be built.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
-    /// Of each node its part of the pods' ranges: one of each family that the network has, IPv4 first.
+    /// The pods' ranges: one of each family that the network has, IPv4 first.
+    pub pod_ranges: Vec<Prefix>,
+    /// Of each node its part of them, in the same order.
     pub parts: Vec<Vec<Prefix>>,
     /// The ranges of the services' addresses likewise.
     pub services: Vec<Prefix>,
@@ -155,6 +157,40 @@ pub fn full(node: usize, part: Prefix) -> String {
          larger `pod_cidr`",
         node_name(node)
     )
+}
+
+/// Whether a service can be made so.
+///
+/// # Errors
+///
+/// What is wrong with it and what would be right.
+pub fn check_service(
+    name: &str,
+    ports: &[(&str, u16, u16)],
+    has_selector: bool,
+    is_headless: bool,
+) -> Result<(), String> {
+    check_name(name)?;
+    if !has_selector {
+        return Err("it has no selector, so it would never have an endpoint: write `.selector(\"app\", \"echo\")`, of a label \
+                    that its pods have"
+            .to_owned());
+    }
+    if ports.is_empty() && !is_headless {
+        return Err(
+            "it has no port: write `.port(80, 8080)` for port 80, served on the pods' port 8080".to_owned()
+        );
+    }
+    for (index, &(protocol, port, target)) in ports.iter().enumerate() {
+        if port == 0 || target == 0 {
+            let whose = if port == 0 { "its" } else { "the pods'" };
+            return Err(format!("{whose} {protocol} port is 0, which is no port: write one from 1 to 65535"));
+        }
+        if ports[..index].iter().any(|&(other, number, _)| other == protocol && number == port) {
+            return Err(format!("its {protocol} port {port} is there twice: remove one"));
+        }
+    }
+    Ok(())
 }
 
 /// How many pods a node's part has addresses for.
@@ -247,6 +283,7 @@ impl Kubernetes {
         }
         match problems.is_empty() {
             true => Ok(Layout {
+                pod_ranges: pods.into_iter().map(|(_, range)| range).collect(),
                 parts,
                 services: services.into_iter().map(|(_, range)| range).collect(),
                 pods: all,

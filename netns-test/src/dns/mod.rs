@@ -36,6 +36,8 @@ mod record;
 mod serve;
 mod zone;
 
+#[cfg(feature = "kubernetes")]
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -48,7 +50,8 @@ use self::fault::{Faults, Kind};
 use self::record::canonical;
 pub use self::record::{Record, RecordType};
 use self::serve::{PORT, Sockets};
-use self::zone::{Zone, reverse};
+use self::zone::Zone;
+pub(crate) use self::zone::reverse;
 use crate::error::{Doing, Error};
 use crate::node::Node;
 use crate::plan::{NodePlan, Plan};
@@ -63,6 +66,7 @@ const LONGEST_TTL: u32 = i32::MAX as u32;
 #[derive(Clone, Debug)]
 pub struct Server {
     node: Node,
+    addresses: Vec<IpAddr>,
     state: Arc<State>,
 }
 
@@ -75,12 +79,13 @@ struct State {
     faults: Arc<watch::Sender<Faults>>,
     log: Mutex<Vec<Query>>,
     /// Whose an address is.
-    owners: Vec<(IpAddr, String)>,
+    owners: Mutex<Vec<(IpAddr, String)>>,
 }
 
 impl State {
     fn owner(&self, ip: IpAddr) -> Option<String> {
-        let found = self.owners.iter().find(|(own, _)| *own == ip);
+        let owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = owners.iter().find(|(own, _)| *own == ip);
         found.map(|(_, node)| node.clone()).or_else(|| ip.is_loopback().then(|| self.server.clone()))
     }
 }
@@ -145,19 +150,62 @@ impl Server {
             zone: Mutex::new(names_of(&net.plan).map_err(|cause| Error::because(operation(), cause))?),
             faults: Arc::new(watch::Sender::new(Faults::default())),
             log: Mutex::default(),
-            owners: net.plan.nodes.iter().flat_map(addresses_of).collect(),
+            owners: Mutex::new(net.plan.nodes.iter().flat_map(addresses_of).collect()),
         });
-        let server = Self { node: node.clone(), state };
-        let addresses: Vec<IpAddr> = server.addresses().iter().map(SocketAddr::ip).collect();
+        let addresses: Vec<IpAddr> = node.own_addresses().collect();
+        let server = Self { node: node.clone(), addresses, state };
+        let addresses = server.addresses.clone();
         let (inside, serving) = (node.clone(), Arc::clone(&server.state));
         let serve = async move |sockets| serve::serve(sockets, &inside, &serving);
         node.start_server("dns", || Sockets::bind(&addresses), serve)?;
         Ok(server)
     }
 
+    /// Starts a server that answers in several nodes at once, each of which has these addresses; its thread is in the first.
+    #[cfg(feature = "kubernetes")]
+    pub(crate) fn start_everywhere(nodes: &[Node], addresses: Vec<IpAddr>) -> Result<Self, Error> {
+        let first = nodes.first().ok_or_else(|| Error::because("start a DNS server", "there is no node"))?;
+        let state = Arc::new(State {
+            server: first.name().to_owned(),
+            zone: Mutex::default(),
+            faults: Arc::new(watch::Sender::new(Faults::default())),
+            log: Mutex::default(),
+            owners: Mutex::default(),
+        });
+        let bind = || {
+            nodes.iter().try_fold(Sockets::default(), |sockets, node| {
+                // A socket stays in the network that it was born in.
+                node.born_here(|| Ok(Sockets::bind(&addresses)))
+                    .doing(|| "bind a DNS server")?
+                    .map(|more| sockets.and(more))
+            })
+        };
+        let (inside, serving) = (first.clone(), Arc::clone(&state));
+        let serve = async move |sockets| serve::serve(sockets, &inside, &serving);
+        first.start_server("dns", bind, serve)?;
+        Ok(Self { node: first.clone(), addresses, state })
+    }
+
+    /// Gives some names these records, and takes the names that are not among them any more away.
+    #[cfg(feature = "kubernetes")]
+    pub(crate) fn exchange(
+        &self,
+        old: impl IntoIterator<Item = String>,
+        new: &BTreeMap<String, Vec<Record>>,
+        owners: Vec<(IpAddr, String)>,
+    ) -> Result<(), Error> {
+        let mut zone = self.zone();
+        old.into_iter().filter(|name| !new.contains_key(name)).for_each(|name| _ = zone.remove(&name));
+        *self.state.owners.lock().unwrap_or_else(PoisonError::into_inner) = owners;
+        new.iter().try_for_each(|(name, records)| {
+            let set = zone.set(name.clone(), records.clone());
+            set.map_err(|cause| Error::because(format!("name `{name}`"), cause))
+        })
+    }
+
     /// Where it answers: port 53 of the node's own addresses, the one that its name resolves to first at the front.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.node.own_addresses().map(|ip| SocketAddr::new(ip, PORT)).collect()
+        self.addresses.iter().map(|&ip| SocketAddr::new(ip, PORT)).collect()
     }
 
     /// The node that it runs in.

@@ -20,6 +20,7 @@ pub(super) const PORT: u16 = 53;
 const DATAGRAM: usize = 65535;
 
 /// Sockets that no runtime has yet.
+#[derive(Default)]
 pub(super) struct Sockets {
     udp: Vec<std::net::UdpSocket>,
     tcp: Vec<std::net::TcpListener>,
@@ -39,6 +40,13 @@ impl Sockets {
             sockets.tcp.push(tcp.doing(|| format!("listen on TCP {address} for a DNS server"))?);
         }
         Ok(sockets)
+    }
+
+    #[cfg(feature = "kubernetes")]
+    pub(super) fn and(mut self, mut more: Self) -> Self {
+        self.udp.append(&mut more.udp);
+        self.tcp.append(&mut more.tcp);
+        self
     }
 }
 

@@ -122,7 +122,7 @@ fn compatible<'a>(name: &str, records: impl IntoIterator<Item = &'a Record>) -> 
 }
 
 /// The name under which an address has its names (RFC 1035 section 3.5, RFC 3596 section 2.5).
-pub(super) fn reverse(ip: IpAddr) -> String {
+pub(crate) fn reverse(ip: IpAddr) -> String {
     let mut name = String::new();
     // Writing to a String cannot fail.
     match ip {

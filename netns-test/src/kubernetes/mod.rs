@@ -19,22 +19,34 @@
 //!
 //! [`guide::kubernetes`](crate::guide::kubernetes) tells the whole of it.
 
+mod names;
 mod node;
 mod pod;
+mod redirect;
+mod rules;
+mod service;
 mod state;
 
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use netns_test_model::kubernetes::{OUTSIDE, PodOn};
 
 pub use self::node::ClusterNode;
 pub use self::pod::{Pod, PodBuilder};
+pub use self::redirect::{Redirect, original_destination, set_transparent};
+pub use self::service::{Service, ServiceBuilder};
 pub(crate) use self::state::State;
-use crate::error::Error;
+use self::state::{PodView, Told, View};
+use crate::dns::Server;
+use crate::error::{Doing, Error};
 use crate::inject::{Argument, FromNetwork};
+use crate::netlink::Request;
+use crate::netlink::nftables::NftSocket;
+use crate::netlink::state::Route;
 use crate::network::{Net, Network};
 use crate::node::Node;
-use crate::plan::Layout;
+use crate::plan::{Layout, name_servers};
 
 /// The cluster of a test with `kubernetes(..)`: its nodes and its pods.
 #[derive(Clone, Debug)]
@@ -120,6 +132,34 @@ impl Cluster {
         self.network.node(OUTSIDE)
     }
 
+    /// A service that is to be created: [`ServiceBuilder`] has the details.
+    ///
+    /// ```
+    /// # use netns_test::{netns_test, kubernetes::{Cluster, Pod}};
+    /// #[netns_test(kubernetes(nodes = 2, pods(client = 0)))]
+    /// async fn by_its_name(cluster: Cluster, client: Pod) -> std::io::Result<()> {
+    ///     let server = cluster.node(1).pod("server").label("app", "echo").start()?;
+    ///     cluster.service("echo").port(80, 8080).selector("app", "echo").create()?;
+    ///     let listener = server.listen_tcp(8080).await?;
+    ///     client.connect_tcp("echo.default.svc.cluster.local:80").await?;
+    ///     assert_eq!(listener.accept().await?.1.ip(), client.ip());
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// ```
+    pub fn service(&self, name: impl AsRef<str>) -> ServiceBuilder {
+        ServiceBuilder::new(self.clone(), name.as_ref())
+    }
+
+    /// The cluster's name server: what it was asked, records beside the cluster's own, and faults.
+    ///
+    /// # Errors
+    /// The test has ended.
+    pub fn dns(&self) -> Result<Server, Error> {
+        let dns = self.told().dns.clone();
+        dns.ok_or_else(|| Error::because("find the cluster's name server", "it has not been started"))
+    }
+
     /// The network of the test.
     pub fn network(&self) -> &Network {
         &self.network
@@ -127,6 +167,58 @@ impl Cluster {
 
     fn net(&self) -> &Arc<Net> {
         &self.network.0
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.state().told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the name server and the nodes what there is now.
+    fn sync(&self) -> Result<(), Error> {
+        let mut told = self.told();
+        let view = self.state().view();
+        if let Some(dns) = told.dns.clone() {
+            let (names, owners) = names::names(self, &view);
+            let old = std::mem::replace(&mut told.names, names.keys().cloned().collect());
+            dns.exchange(old, &names, owners)?;
+        }
+        if view.services.is_empty() && told.rules.is_none() {
+            return Ok(());
+        }
+        let wanted = rules::Wanted {
+            balanced: balanced(&view),
+            pods: self.layout.pod_ranges.clone(),
+            services: self.layout.services.clone(),
+            name_servers: name_servers(&self.layout).collect(),
+        };
+        let known = told.rules.clone().unwrap_or_default();
+        let mut installed = known.clone();
+        for node in self.nodes() {
+            let own: Vec<IpAddr> = node.own_addresses().collect();
+            let operation = || format!("change the services in `{}`", node.name());
+            let (batch, after) = rules::change(&wanted, &own, &known);
+            node.born_here(NftSocket::open).doing(operation)?.send(batch)?;
+            installed = after;
+        }
+        if told.rules.is_none() {
+            self.lead_outside_to_services()?;
+        }
+        told.rules = Some(installed);
+        Ok(())
+    }
+
+    /// Machines on the underlay reach services by way of a node: here the first one.
+    fn lead_outside_to_services(&self) -> Result<(), Error> {
+        let outside = self.outside()?;
+        let (node, operation) = (self.node(0), || "lead the underlay to services".to_owned());
+        let socket = outside.route_socket().doing(operation)?;
+        for range in &self.layout.services {
+            let of = |node: &Node| node.own_addresses().find(|ip| ip.is_ipv4() == range.is_ipv4());
+            let (Some(via), Some(own)) = (of(&node), of(&outside)) else { continue };
+            let route = Route::via(range.first(), range.length(), via).with_source(own);
+            socket.request(Request::add_route(&route).or_replace(), operation)?;
+        }
+        Ok(())
     }
 
     fn state(&self) -> &State {
@@ -139,6 +231,32 @@ pub(crate) fn begin(net: &Arc<Net>) -> Result<(), Error> {
     let network = Network(Arc::clone(net));
     let Some(layout) = &net.plan.cluster else { return Ok(()) };
     let cluster = Cluster { network, layout: Arc::clone(layout) };
+    // The hosts are the nodes that there are yet, and each has the name server's addresses.
+    let server = Server::start_everywhere(&cluster.network.nodes(), name_servers(layout).collect())?;
+    cluster.told().dns = Some(server);
     let pods = layout.pods.iter().map(|PodOn { name, node }| PodBuilder::new(cluster.clone(), *node, name));
     pod::start_all(&cluster, pods.collect()).map(drop)
+}
+
+/// The ports of all services that have an address, each with its endpoints.
+fn balanced(view: &View) -> Vec<rules::Balanced> {
+    let mut all = Vec::new();
+    for service in &view.services {
+        for &ip in &service.addresses {
+            let of_family =
+                |pod: &PodView| pod.addresses.iter().copied().find(|own| own.is_ipv4() == ip.is_ipv4());
+            for &(protocol, port, target) in &service.ports {
+                all.push(rules::Balanced {
+                    service: service.name.clone(),
+                    ip,
+                    protocol,
+                    port,
+                    endpoints: view.endpoints(service).filter_map(of_family).collect(),
+                    target,
+                    affinity: service.affinity,
+                });
+            }
+        }
+    }
+    all
 }

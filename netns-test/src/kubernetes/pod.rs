@@ -5,10 +5,11 @@ use std::fmt;
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::state::Record;
 use super::{Cluster, ClusterNode};
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::inject::{Argument, FromNetwork};
 use crate::node::Node;
 use crate::{plan, provision};
@@ -95,10 +96,51 @@ impl Pod {
     /// # fn main() {}
     /// ```
     pub fn delete(&self) -> Result<(), Error> {
+        // Nobody is to be sent to it any more while it ends.
+        self.change_readiness(false)?;
+        self.forget_redirection()?;
         if provision::leave(self.cluster.net(), &self.record.state)? {
             self.cluster.state().forget(self.name());
+            self.cluster.sync()?;
         }
         Ok(())
+    }
+
+    /// The pod's interface on its node, and the index of it.
+    pub(super) fn far_end(&self) -> Option<(String, u32)> {
+        let far = self.record.state.joined.as_ref()?.interfaces.first()?;
+        Some((far.name.clone(), far.index))
+    }
+
+    /// Whether the pod is ready: one that is not gets no new connections from services. Pods start ready.
+    ///
+    /// # Errors
+    /// The pod has been deleted; the kernel's own; the test has ended, or the calling thread is none of the test's.
+    ///
+    /// ```
+    /// # use netns_test::{netns_test, kubernetes::{Cluster, Pod}};
+    /// #[netns_test(kubernetes(nodes = 1))]
+    /// fn takes_a_pod_out(cluster: Cluster) -> std::io::Result<()> {
+    ///     let server = cluster.node(0).pod("server").label("app", "echo").start()?;
+    ///     let echo = cluster.service("echo").port(80, 80).selector("app", "echo").create()?;
+    ///     server.set_ready(false)?;
+    ///     assert!(echo.endpoints().is_empty());
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// ```
+    pub fn set_ready(&self, is_ready: bool) -> Result<(), Error> {
+        self.node.net().doing(|| format!("change the readiness of `{}`", self.name()))?;
+        self.change_readiness(is_ready)
+    }
+
+    fn change_readiness(&self, is_ready: bool) -> Result<(), Error> {
+        // A pod that came after it may have its name.
+        let is_there = !self.record.state.has_left.load(Ordering::Acquire);
+        match is_there && self.cluster.state().set_ready(self.name(), is_ready) == Some(true) {
+            true => self.cluster.sync(),
+            false => Ok(()),
+        }
     }
 }
 
@@ -212,6 +254,7 @@ pub(super) fn start_all(cluster: &Cluster, pods: Vec<PodBuilder>) -> Result<Vec<
         }
     }
     let joined = provision::join(net, joining.clone()).map_err(|error| give_up(&joining, error))?;
-    let records = joined.iter().filter_map(|joined| state.started(joined));
-    Ok(records.map(|record| Pod::new(cluster.clone(), record)).collect())
+    let records: Vec<Record> = joined.iter().filter_map(|joined| state.started(joined)).collect();
+    cluster.sync()?;
+    Ok(records.into_iter().map(|record| Pod::new(cluster.clone(), record)).collect())
 }

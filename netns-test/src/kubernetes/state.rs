@@ -1,11 +1,16 @@
 //! What a cluster has at a moment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use netns_test_model::kubernetes::{RESERVED_FOR_NODE, check_pod_name, full, number_of, room};
+use netns_test_model::kubernetes::{
+    DNS, RESERVED_FOR_CLUSTER, RESERVED_FOR_NODE, check_pod_name, full, number_of, room,
+};
 
+use super::rules::{Installed, Protocol};
+use super::service::ServiceBuilder;
 use crate::gate;
 use crate::node::NodeState;
 use crate::plan::Layout;
@@ -14,11 +19,28 @@ use crate::plan::Layout;
 #[derive(Default)]
 pub(crate) struct State {
     inner: Mutex<Inner>,
+    /// What the nodes and the name server have been told; who tells them holds it.
+    pub(super) told: Mutex<Told>,
+}
+
+/// What the nodes and the name server know.
+#[derive(Default)]
+pub(super) struct Told {
+    pub(super) dns: Option<crate::dns::Server>,
+    /// The names that are the cluster's, and not the test's own.
+    pub(super) names: Vec<String>,
+    /// The pods whose nodes have rules that lead to a proxy.
+    pub(super) at_node: BTreeSet<String>,
+    /// The rules of all nodes; `None` before there is a service.
+    pub(super) rules: Option<Installed>,
 }
 
 #[derive(Default)]
 struct Inner {
     pods: Vec<Entry>,
+    services: Vec<ServiceEntry>,
+    /// How many services there have been: no address comes again.
+    last_service: u128,
     /// Of each node the number that its next pod gets, unless it is taken.
     next: BTreeMap<usize, u128>,
     /// Descriptors for the pods that came later.
@@ -30,8 +52,42 @@ struct Entry {
     node: usize,
     number: u128,
     labels: Arc<BTreeMap<String, String>>,
+    is_ready: bool,
     /// `None` while it is being started.
     state: Option<Arc<NodeState>>,
+}
+
+/// A service.
+#[derive(Clone)]
+pub(super) struct ServiceEntry {
+    pub(super) name: String,
+    /// IPv4 first; none of a headless one.
+    pub(super) addresses: Vec<IpAddr>,
+    pub(super) ports: Vec<(Protocol, u16, u16)>,
+    pub(super) selector: BTreeMap<String, String>,
+    pub(super) affinity: Option<Duration>,
+}
+
+/// What there is at one moment.
+pub(super) struct View {
+    pub(super) pods: Vec<PodView>,
+    pub(super) services: Vec<ServiceEntry>,
+}
+
+pub(super) struct PodView {
+    pub(super) name: Arc<str>,
+    pub(super) addresses: Vec<IpAddr>,
+    labels: Arc<BTreeMap<String, String>>,
+    is_ready: bool,
+}
+
+impl View {
+    /// The ready pods that a service's selector picks out.
+    pub(super) fn endpoints<'a>(&'a self, service: &'a ServiceEntry) -> impl Iterator<Item = &'a PodView> {
+        self.pods.iter().filter(|pod| {
+            pod.is_ready && service.selector.iter().all(|(key, value)| pod.labels.get(key) == Some(value))
+        })
+    }
 }
 
 /// A pod that runs.
@@ -74,7 +130,7 @@ impl State {
             Some(ip) => inner.chosen(layout, node, ip)?,
             None => inner.next(layout, node)?,
         };
-        inner.pods.push(Entry { name: name.into(), node, number, labels, state: None });
+        inner.pods.push(Entry { name: name.into(), node, number, labels, is_ready: true, state: None });
         if inner.pods.len() > layout.pods.len() {
             inner.shares.push(gate::for_one_more());
         }
@@ -87,6 +143,99 @@ impl State {
         inner.pods.retain(|pod| *pod.name != *name);
         let pods = inner.pods.len();
         inner.shares.truncate(pods);
+    }
+
+    /// Whether the pod's readiness was another; `None` where there is no such pod.
+    pub(super) fn set_ready(&self, name: &str, is_ready: bool) -> Option<bool> {
+        let mut inner = self.inner();
+        let pod = inner.pods.iter_mut().find(|pod| *pod.name == *name)?;
+        Some(std::mem::replace(&mut pod.is_ready, is_ready) != is_ready)
+    }
+
+    pub(super) fn view(&self) -> View {
+        let inner = self.inner();
+        let pods = inner.pods.iter().filter_map(|pod| {
+            let state = pod.state.as_ref()?;
+            // IPv4 first, as ranges are.
+            let mut addresses: Vec<IpAddr> = state.plan.addresses().collect();
+            addresses.reverse();
+            Some(PodView {
+                name: Arc::clone(&pod.name),
+                addresses,
+                labels: Arc::clone(&pod.labels),
+                is_ready: pod.is_ready,
+            })
+        });
+        View { pods: pods.collect(), services: inner.services.clone() }
+    }
+
+    pub(crate) fn has_service(&self, name: &str) -> bool {
+        self.inner().services.iter().any(|service| service.name.eq_ignore_ascii_case(name))
+    }
+
+    /// Notes a service, and gives it its addresses.
+    pub(super) fn add_service(&self, layout: &Layout, wanted: ServiceBuilder) -> Result<Vec<IpAddr>, String> {
+        let mut inner = self.inner();
+        let name = &wanted.name;
+        if inner.services.iter().any(|service| service.name.eq_ignore_ascii_case(name)) {
+            return Err(format!(
+                "there is a service `{name}` already: choose another name, or delete that one first"
+            ));
+        }
+        let ranges =
+            || layout.services.iter().map(|range| format!("`{range}`")).collect::<Vec<_>>().join(" and ");
+        let all = |number: u128| -> Vec<IpAddr> {
+            layout.services.iter().filter_map(|range| range.host(number)).collect()
+        };
+        let taken = |ips: &[IpAddr]| {
+            inner
+                .services
+                .iter()
+                .find(|service| service.addresses.iter().any(|ip| ips.contains(ip)))
+                .map(|service| service.name.clone())
+        };
+        let addresses = match wanted.ip {
+            _ if wanted.is_headless => Vec::new(),
+            Some(ip) => {
+                let number = layout.services.iter().find_map(|range| number_of(*range, ip));
+                let number = number
+                    .ok_or_else(|| format!("`{ip}` is no address of the services' range, {}", ranges()))?;
+                if number == DNS {
+                    return Err(format!(
+                        "`{ip}` is the address of the cluster's name server: choose another"
+                    ));
+                }
+                if let Some(other) = taken(&all(number)) {
+                    return Err(format!("`{ip}` is the address of the service `{other}`: choose another"));
+                }
+                all(number)
+            }
+            None => {
+                let free =
+                    (inner.last_service.max(RESERVED_FOR_CLUSTER)..).map(|number| (number, all(number)));
+                let mut free = free.take_while(|(_, ips)| ips.len() == layout.services.len());
+                let (number, ips) = free.find(|(_, ips)| taken(ips).is_none()).ok_or_else(|| {
+                    format!(
+                        "the services' range, {}, has no address left: declare a larger `service_cidr`",
+                        ranges()
+                    )
+                })?;
+                drop(free);
+                inner.last_service = number + 1;
+                ips
+            }
+        };
+        let ServiceBuilder { name, ports, selector, affinity, .. } = wanted;
+        inner.services.push(ServiceEntry { name, addresses: addresses.clone(), ports, selector, affinity });
+        Ok(addresses)
+    }
+
+    /// Whether it was there.
+    pub(super) fn remove_service(&self, name: &str) -> bool {
+        let mut inner = self.inner();
+        let before = inner.services.len();
+        inner.services.retain(|service| service.name != name);
+        inner.services.len() < before
     }
 
     pub(super) fn started(&self, state: &Arc<NodeState>) -> Option<Record> {

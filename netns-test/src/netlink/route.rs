@@ -17,6 +17,7 @@ use netlink_packet_route::{
     },
     neighbour::{NeighbourAttribute, NeighbourMessage},
     route::{RouteAttribute, RouteHeader, RouteMessage, RouteNextHop, RouteVia},
+    rule::{RuleAction, RuleAttribute, RuleMessage},
 };
 use netlink_sys::protocols::NETLINK_ROUTE;
 use nix::libc;
@@ -343,6 +344,17 @@ impl<'a> Request<'a> {
         Self::new(RouteNetlinkMessage::NewRoute(route_message(route)), NLM_F_CREATE | NLM_F_EXCL)
     }
 
+    /// Adds a rule (ip-rule(8)): packets with this mark are routed by this table.
+    #[cfg(feature = "kubernetes")]
+    pub(crate) fn add_rule(v4: bool, mark: u32, table: u8) -> Self {
+        let mut message = RuleMessage::default();
+        message.header.family = if v4 { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        message.header.table = table;
+        message.header.action = RuleAction::ToTable;
+        message.attributes = vec![RuleAttribute::FwMark(mark), RuleAttribute::FwMask(u32::MAX)];
+        Self::new(RouteNetlinkMessage::NewRule(message), NLM_F_CREATE | NLM_F_EXCL)
+    }
+
     /// Adds a permanent entry to the neighbour table: nobody is asked for the MAC address.
     pub(crate) fn add_neighbour(link: u32, ip: IpAddr, mac: [u8; 6]) -> Self {
         let mut message = neighbour_message(link, ip);
@@ -391,6 +403,15 @@ impl Route {
     pub(crate) fn on_link(destination: IpAddr, prefix_len: u8, link: u32) -> Self {
         let scope = if destination.is_ipv4() { Scope::Link } else { Scope::Global };
         Self { link: Some(link), ..Self::new(destination, prefix_len, RouteKind::Unicast, scope) }
+    }
+
+    /// A route by which everything is this host's own, of a table that rules lead to.
+    #[cfg(feature = "kubernetes")]
+    pub(crate) fn all_local(v4: bool, link: u32, table: u8) -> Self {
+        let any: IpAddr =
+            if v4 { Ipv4Addr::UNSPECIFIED.into() } else { std::net::Ipv6Addr::UNSPECIFIED.into() };
+        let scope = if v4 { Scope::Host } else { Scope::Global };
+        Self { link: Some(link), table: table.into(), ..Self::new(any, 0, RouteKind::Local, scope) }
     }
 
     /// A route in the main table through the router `gateway`.

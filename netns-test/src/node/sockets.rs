@@ -110,7 +110,7 @@ impl Node {
     }
 
     /// Makes a socket while the calling thread is in the node's network.
-    fn born_here<S>(&self, make: impl FnOnce() -> io::Result<S>) -> io::Result<S> {
+    pub(crate) fn born_here<S>(&self, make: impl FnOnce() -> io::Result<S>) -> io::Result<S> {
         if self.is_out() {
             let text = format!("the node `{}` has crashed", self.name());
             return Err(io::Error::new(io::ErrorKind::NotConnected, text));
@@ -134,6 +134,8 @@ impl Node {
                 Ok(v6.into_iter().chain([v4]).map(|ip| SocketAddr::new(ip, port)).collect())
             }
             Endpoint::Name(name, port) => match net.find(&name) {
+                // The name server knows what a cluster makes of it.
+                Some(_) if net.has_service(&name) => Err((name, port)),
                 Some(node) => Ok(node.plan.addresses().map(|ip| SocketAddr::new(ip, port)).collect()),
                 None => Err((name, port)),
             },

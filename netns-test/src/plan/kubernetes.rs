@@ -51,8 +51,21 @@ fn via(own: &[Vec<IpAddr>], host: usize, router: usize, destination: IpAddr, pre
     RoutePlan { destination, prefix_len, via: of(router), interface: FIRST_INDEX, source: of(host) }
 }
 
+/// The cluster's domain, and the one namespace in it.
+pub(crate) const DOMAIN: &str = "cluster.local";
+pub(crate) const NAMESPACE: &str = "default";
+
+/// The /etc/resolv.conf of a pod, as the kubelet writes it. One server: the resolver asks a second one only after the first is
+/// silent.
+pub(super) fn resolver(layout: &Layout) -> String {
+    let servers: Vec<IpAddr> = name_servers(layout).take(1).collect();
+    let domain = DOMAIN;
+    let search = format!("search {NAMESPACE}.svc.{domain} svc.{domain} {domain}\noptions ndots:5\n");
+    super::resolver(&servers) + &search
+}
+
 /// The addresses of the cluster's name server: every host has them itself.
-fn name_servers(layout: &Layout) -> impl Iterator<Item = IpAddr> {
+pub(crate) fn name_servers(layout: &Layout) -> impl Iterator<Item = IpAddr> {
     layout.services.iter().filter_map(|range| range.host(DNS))
 }
 

@@ -2,22 +2,16 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use super::{Patience, await_addresses, await_interfaces, configuration, make_node, register};
 use crate::error::{Doing, Error};
-use crate::namespace::{Depth, Namespaces, enter};
-use crate::netlink::{Batch, DiagSocket, LinkEnd, Request, RouteSocket};
+use crate::namespace::Namespaces;
+use crate::netlink::{Batch, LinkEnd, Request, RouteSocket};
 use crate::network::Net;
-use crate::node::NodeState;
+use crate::node::{Node, NodeState};
 use crate::panics::AllowPanics;
 use crate::plan::{Joining, NodePlan};
-use crate::processes::{self, Children, Ticks};
-use crate::{mounts, sys, worker};
-
-/// How long the tasks of a node that leaves may take to come to an end of their own.
-const PATIENCE: Duration = Duration::from_millis(500);
+use crate::{mounts, registry, teardown, worker};
 
 /// Adds nodes to a network, each joined to one that is there. When this returns, their first packets arrive.
 pub(crate) fn join(net: &Arc<Net>, all: Vec<Joining>) -> Result<Vec<Arc<NodeState>>, Error> {
@@ -122,35 +116,26 @@ fn cut(far: &RouteSocket, to: &NodePlan) -> Result<(), Error> {
 
 /// Takes a node out of its network: its tasks are dropped, its processes killed, its connections reset, and then its link is
 /// gone. `false` where it has left before.
-pub(crate) fn leave(net: &Arc<Net>, node: &Arc<NodeState>) -> Result<bool, Error> {
-    let operation = || format!("delete `{}`", node.name());
-    if !net.take_out(node) {
+pub(crate) fn leave(net: &Arc<Net>, state: &Arc<NodeState>) -> Result<bool, Error> {
+    let (node, operation) = (Node::new(Arc::clone(state)), || format!("delete `{}`", state.name()));
+    let here = registry::here().doing(operation)?;
+    if here.is_some_and(|here| here.namespaces.inode() == state.namespaces.inode()) {
+        return Err(Error::because(operation(), "the code that asks for it runs in the node itself"));
+    }
+    if !net.take_out(state) {
         return Ok(false);
     }
-    node.has_left.store(true, Ordering::Release);
-    let workers = node.all_workers();
-    workers.iter().for_each(|worker| worker.stop());
-    node.programs.stop();
-    let inodes = node.namespaces.inodes();
-    if sys::process::has_children() {
-        processes::end_all(|inode| inodes.contains(&inode), Ticks::LAST, Children::Reaped)?;
-    }
-    let started = Instant::now();
-    // First what ends by itself: a server whose socket is destroyed under it would call that a failure.
-    while !workers.iter().all(|worker| worker.has_ended()) && started.elapsed() < PATIENCE {
-        thread::sleep(Duration::from_micros(200));
-    }
+    // Nothing more is started in it; one that has crashed is as it should be.
+    let _crashed = node.begin_outage();
     {
+        // What is destroyed under its owner is told by errors, and may panic over them.
         let _told = AllowPanics::new(Arc::clone(net));
-        let _inside = enter(&node.namespaces, Depth::Network).doing(operation)?;
-        if crate::teardown::has_sockets().doing(operation)? {
-            DiagSocket::open().and_then(|diag| diag.destroy_all()).doing(operation)?;
-        }
+        // The end of the test tells of threads that could not be ended.
+        let _left = teardown::empty(net, &node)?;
     }
-    if let Some(socket) = node.take_route_socket() {
-        socket.flush_neighbours()?;
-    }
-    let Some(to) = &node.joined else { return Ok(true) };
+    state.has_left.store(true, Ordering::Release);
+    drop(state.take_route_socket());
+    let Some(to) = &state.joined else { return Ok(true) };
     if let Some(far) = net.find(&to.name).and_then(|to| to.route_socket()) {
         cut(&far, to)?;
     }

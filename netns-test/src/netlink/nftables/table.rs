@@ -169,6 +169,11 @@ pub(crate) enum Policy {
 }
 
 impl Chain {
+    #[cfg(feature = "kubernetes")]
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The same base chain with another policy than `accept`.
     pub(crate) fn policy(mut self, policy: Policy) -> Self {
         if let Some(base) = &mut self.base {

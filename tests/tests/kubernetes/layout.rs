@@ -1,4 +1,4 @@
-//! A cluster's network is what Kubernetes gives: nodes, pods, and every packet from everywhere to everywhere.
+//! Nodes and pods, and every packet from everywhere to everywhere.
 
 use std::io;
 use std::net::IpAddr;
@@ -242,7 +242,7 @@ async fn fails(cluster: Cluster, client: Pod) -> io::Result<()> {
 
 #[test]
 fn a_failed_test_shows_its_pods() {
-    let outcome = rerun("fails").spawn().wait();
+    let outcome = rerun("layout::fails").spawn().wait();
     outcome.failed_with(&[
         "1 connection attempt was refused here",
         "10.244.1.2",

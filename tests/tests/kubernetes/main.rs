@@ -1,0 +1,5 @@
+//! A cluster's network is what Kubernetes gives: nodes and pods, names, services, and redirection to proxies.
+
+mod layout;
+mod redirect;
+mod services;

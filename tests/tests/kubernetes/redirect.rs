@@ -1,0 +1,254 @@
+//! Redirection to transparent proxies.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+
+use netns_test::kubernetes::{Cluster, Pod, Redirect, original_destination, set_transparent};
+use netns_test::{Node, netns_test};
+use nix::sched::{CloneFlags, setns};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+/// The mark of the proxies here, and the ports that they listen on.
+const MARK: u32 = 0x539;
+const OUTBOUND: u16 = 15001;
+const INBOUND: u16 = 15006;
+
+/// A proxy's own connection from a node: with its mark, and with another's address if that is wanted.
+async fn connect(node: &Node, to: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpStream> {
+    let socket = node.enter(|| if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() })?;
+    setsockopt(&socket, sockopt::Mark, &MARK)?;
+    if let Some(from) = from {
+        set_transparent(&socket)?;
+        socket.bind((from, 0).into())?;
+    }
+    socket.connect(to).await
+}
+
+/// Sends through a connection, and through what stands at its other end, to and fro.
+async fn is_carried(one: &mut TcpStream, other: &mut TcpStream) -> io::Result<()> {
+    one.write_all(b"ping").await?;
+    let mut buffer = [0; 4];
+    other.read_exact(&mut buffer).await?;
+    assert_eq!(&buffer, b"ping");
+    other.write_all(b"pong").await?;
+    one.read_exact(&mut buffer).await?;
+    assert_eq!(&buffer, b"pong");
+    Ok(())
+}
+
+/// A descriptor that came over a socket.
+fn owned(descriptor: i32) -> OwnedFd {
+    // SAFETY: it has just been received, and nobody else knows it.
+    unsafe { OwnedFd::from_raw_fd(descriptor) }
+}
+
+fn plain(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+fn addresses(node: &Node) -> [IpAddr; 2] {
+    [node.ip4().into(), node.ip6().into()]
+}
+
+fn of_family(node: &Node, ip: IpAddr) -> IpAddr {
+    if ip.is_ipv4() { node.ip4().into() } else { node.ip6().into() }
+}
+
+#[netns_test(kubernetes(nodes = 2, pods(captured = 0, uncaptured = 0, server = 1)))]
+async fn outbound_connections_go_to_the_proxy(
+    cluster: Cluster,
+    captured: Pod,
+    uncaptured: Pod,
+    server: Pod,
+) -> io::Result<()> {
+    let app = server.listen_tcp("[::]:80").await?;
+    let proxy = captured.listen_tcp(("::".parse::<IpAddr>().unwrap(), OUTBOUND)).await?;
+    captured.redirect(Redirect::in_pod().outbound(OUTBOUND).unless_mark(MARK))?;
+    for ip in addresses(&server) {
+        let mut client = captured.connect_tcp((ip, 80)).await?;
+        let (mut inside, peer) = proxy.accept().await?;
+        assert_eq!(peer.ip().to_canonical(), of_family(&captured, ip));
+        assert_eq!(original_destination(&inside)?, SocketAddr::new(ip, 80));
+        // The proxy's own connection leaves.
+        let mut outside = connect(&captured, (ip, 80).into(), None).await?;
+        let (mut at_app, peer) = app.accept().await?;
+        assert_eq!(peer.ip().to_canonical(), of_family(&captured, ip));
+        is_carried(&mut client, &mut inside).await?;
+        is_carried(&mut outside, &mut at_app).await?;
+
+        // Beside it, one that is not captured.
+        let mut straight = uncaptured.connect_tcp((ip, 80)).await?;
+        let (mut at_app, _) = app.accept().await?;
+        is_carried(&mut straight, &mut at_app).await?;
+    }
+    // Also of a service, by its own address.
+    let web = cluster.service("web").port(80, 80).selector("app", "web").create()?;
+    let _client = captured.connect_tcp("web:80").await?;
+    let (inside, _) = proxy.accept().await?;
+    assert_eq!(original_destination(&inside)?, SocketAddr::new(web.ip(), 80));
+    // What the pod says to itself stays with it.
+    let own = captured.listen_tcp(7000).await?;
+    captured.connect_tcp(7000).await?;
+    own.accept().await?;
+
+    captured.end_redirection()?;
+    captured.end_redirection()?;
+    captured.connect_tcp((server.ip(), 80)).await?;
+    assert_eq!(app.accept().await?.1.ip(), captured.ip());
+    Ok(())
+}
+
+/// Both ways to take an inbound connection, and the proxy's to the application with the client's own address.
+#[netns_test(kubernetes(nodes = 2, pods(client = 0, server = 1)))]
+async fn inbound_connections_keep_the_client_s_address(client: Pod, server: Pod) -> io::Result<()> {
+    let app = server.listen_tcp("[::]:8080").await?;
+    let _health = server.listen_tcp("[::]:15021").await?;
+    let proxy = server.listen_tcp(("::".parse::<IpAddr>().unwrap(), INBOUND)).await?;
+    set_transparent(&proxy)?;
+    let redirect = || Redirect::in_pod().inbound(INBOUND).unless_mark(MARK).unless_port(15021);
+    for (redirect, is_transparent) in [(redirect(), false), (redirect().transparent(), true)] {
+        server.redirect(redirect)?;
+        for ip in addresses(&server) {
+            let own = of_family(&client, ip);
+            let mut out = client.connect_tcp((ip, 8080)).await?;
+            let (mut inside, peer) = proxy.accept().await?;
+            assert_eq!(peer.ip().to_canonical(), own);
+            match is_transparent {
+                true => assert_eq!(plain(inside.local_addr()?), SocketAddr::new(ip, 8080)),
+                false => assert_eq!(original_destination(&inside)?, SocketAddr::new(ip, 8080)),
+            }
+            is_carried(&mut out, &mut inside).await?;
+            let mut on = connect(&server, (ip, 8080).into(), Some(own)).await?;
+            let (mut at_app, peer) = app.accept().await?;
+            assert_eq!(peer.ip().to_canonical(), own, "the application sees the client");
+            is_carried(&mut on, &mut at_app).await?;
+            // A port of the proxy's own.
+            client.connect_tcp((ip, 15021)).await?;
+        }
+    }
+    Ok(())
+}
+
+#[netns_test(kubernetes(nodes = 2, pods(captured = 0, uncaptured = 0, server = 1)))]
+async fn a_node_is_its_pods_gateway(
+    cluster: Cluster,
+    captured: Pod,
+    uncaptured: Pod,
+    server: Pod,
+) -> io::Result<()> {
+    let node = cluster.node(0);
+    let app = server.listen_tcp("[::]:80").await?;
+    let proxy = node.listen_tcp(("::".parse::<IpAddr>().unwrap(), OUTBOUND)).await?;
+    let inbound = node.listen_tcp(("::".parse::<IpAddr>().unwrap(), INBOUND)).await?;
+    set_transparent(&proxy)?;
+    set_transparent(&inbound)?;
+    captured.redirect(Redirect::at_node().outbound(OUTBOUND).inbound(INBOUND))?;
+    for ip in addresses(&server) {
+        let own = of_family(&captured, ip);
+        let mut client = captured.connect_tcp((ip, 80)).await?;
+        let (mut inside, peer) = proxy.accept().await?;
+        assert_eq!((peer.ip().to_canonical(), plain(inside.local_addr()?)), (own, SocketAddr::new(ip, 80)));
+        is_carried(&mut client, &mut inside).await?;
+        // With the client's address from the node, and with the node's.
+        for (from, seen) in [(Some(own), own), (None, of_family(&node, ip))] {
+            let mut on = connect(&node, (ip, 80).into(), from).await?;
+            let (mut at_app, peer) = app.accept().await?;
+            assert_eq!(peer.ip().to_canonical(), seen);
+            is_carried(&mut on, &mut at_app).await?;
+        }
+        uncaptured.connect_tcp((ip, 80)).await?;
+        app.accept().await?;
+
+        // And into the pod.
+        let mut out = server.connect_tcp((own, 8080)).await?;
+        let (mut inside, peer) = inbound.accept().await?;
+        let expected = (of_family(&server, ip), SocketAddr::new(own, 8080));
+        assert_eq!((peer.ip().to_canonical(), plain(inside.local_addr()?)), expected);
+        is_carried(&mut out, &mut inside).await?;
+    }
+    let _pod = cluster.node(1).pod("web").label("app", "web").start()?;
+    let web = cluster.service("web").port(80, 80).selector("app", "web").create()?;
+    let _client = captured.connect_tcp("web:80").await?;
+    let (inside, _) = proxy.accept().await?;
+    assert_eq!(inside.local_addr()?, SocketAddr::new(web.ip(), 80), "before it is balanced");
+
+    // A pod that comes after it, with its address and its interface, is captured by nobody.
+    captured.delete()?;
+    let next = node.pod("next").ip(captured.ip4()).start()?;
+    next.connect_tcp((server.ip(), 80)).await?;
+    assert_eq!(app.accept().await?.1.ip(), next.ip());
+    Ok(())
+}
+
+/// The in-pod mode of an ambient mesh: the proxy runs on the node, and is handed the pod's namespace.
+#[netns_test(kubernetes(nodes = 2, pods(captured = 0, server = 1)))]
+async fn a_pod_s_namespace_is_handed_over(cluster: Cluster, captured: Pod, server: Pod) -> io::Result<()> {
+    let (agent, proxy) = std::os::unix::net::UnixStream::pair()?;
+    captured.send_netns(&agent, b"captured")?;
+    let listening = cluster.node(0).spawn_thread("proxy", move || -> io::Result<std::net::TcpListener> {
+        let mut text = [0; 64];
+        let mut slices = [io::IoSliceMut::new(&mut text)];
+        let mut space = nix::cmsg_space!([i32; 1]);
+        let message = recvmsg::<()>(proxy.as_raw_fd(), &mut slices, Some(&mut space), MsgFlags::empty())?;
+        let Some(ControlMessageOwned::ScmRights(descriptors)) = message.cmsgs()?.next() else {
+            return Err(io::ErrorKind::InvalidData.into());
+        };
+        let namespace = owned(descriptors[0]);
+        setns(&namespace, CloneFlags::CLONE_NEWNET)?;
+        let listener = std::net::TcpListener::bind(("::", OUTBOUND))?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    });
+    let listener = TcpListener::from_std(listening.join().expect("no panic")?)?;
+    captured.wait_listening(OUTBOUND).await?;
+    captured.redirect(Redirect::in_pod().outbound(OUTBOUND).unless_mark(MARK))?;
+    let mut client = captured.connect_tcp((server.ip(), 80)).await?;
+    let (mut inside, _) = listener.accept().await?;
+    assert_eq!(original_destination(&inside)?, SocketAddr::new(server.ip(), 80));
+    is_carried(&mut client, &mut inside).await?;
+    assert!(captured.send_netns(&agent, b"").is_err());
+    Ok(())
+}
+
+/// A sidecar runs as a user of its own. Here all is one user's: either everything is the proxy's own, or nothing.
+#[netns_test(kubernetes(nodes = 1, pods(captured = 0, server = 0)))]
+async fn a_proxy_is_told_apart_by_its_user(captured: Pod, server: Pod) -> io::Result<()> {
+    let app = server.listen_tcp(80).await?;
+    let proxy = captured.listen_tcp(("::".parse::<IpAddr>().unwrap(), OUTBOUND)).await?;
+    let own = nix::unistd::getuid().as_raw();
+    captured.redirect(Redirect::in_pod().outbound(OUTBOUND).unless_user(own))?;
+    captured.connect_tcp((server.ip(), 80)).await?;
+    app.accept().await?;
+    captured.redirect(Redirect::in_pod().outbound(OUTBOUND).unless_user(own + 1))?;
+    captured.connect_tcp((server.ip(), 80)).await?;
+    proxy.accept().await.map(drop)
+}
+
+#[netns_test(kubernetes(nodes = 1, pods(client = 0)))]
+async fn mistakes_are_told(client: Pod) -> io::Result<()> {
+    let _proxy = client.listen_tcp(OUTBOUND).await?;
+    for (redirect, cause) in [
+        (Redirect::in_pod(), "it redirects nothing: write `.outbound(15001)`"),
+        (Redirect::in_pod().outbound(0).unless_mark(1), "the proxy's port is 0"),
+        (Redirect::in_pod().outbound(OUTBOUND), "the proxy's own connections would be redirected to itself"),
+        (
+            Redirect::in_pod().outbound(OUTBOUND).unless_mark(0),
+            "the mark is what packets without a mark have",
+        ),
+        (
+            Redirect::in_pod().inbound(INBOUND),
+            "nothing listens on port 15006 of `client`: start the proxy first, and wait for it with `wait_listening(15006)`",
+        ),
+        (Redirect::at_node().outbound(OUTBOUND), "nothing listens on port 15001 of `node-0`"),
+    ] {
+        let message = client.redirect(redirect).unwrap_err().to_string();
+        assert!(
+            message.starts_with("failed to redirect the connections of `client`") && message.contains(cause),
+            "{message}"
+        );
+    }
+    Ok(())
+}
