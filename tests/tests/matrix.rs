@@ -29,13 +29,36 @@ fn shapes(network: Network) {
     assert!([2, 5].contains(&network.nodes().len()));
 }
 
+// Keys of a router, and of a link.
+#[netns_test(
+    nodes(host, server),
+    routers(gateway { uplink = server }),
+    links(host -- gateway { delay = 1ms }, gateway -- server),
+    family = v4,
+    timeout = 10s,
+    matrix(
+        gateway.nat = [none, home],
+        (host -- gateway).loss = [0%, 100%],
+        skip(gateway.nat = none, (host -- gateway).loss = 100%),
+        fails((host -- gateway).loss = 100%, "nothing arrives"),
+    ),
+)]
+async fn translates(host: Node, server: Node, network: Network) -> io::Result<()> {
+    let (from, to) = (host.bind_udp(5000).await?, server.bind_udp(7).await?);
+    from.send_to(b"hi", (server.ip(), 7)).await?;
+    let received = tokio::time::timeout(std::time::Duration::from_secs(2), to.recv_from(&mut [0; 2])).await;
+    let (_, peer) = received.map_err(|_| io::Error::other("it did not arrive"))??;
+    assert_eq!(peer.ip() == host.ip(), network.test_name().contains("nat_none"), "{peer}");
+    Ok(())
+}
+
 #[test]
 fn every_cell_is_a_test_that_can_be_run_alone() {
     let listed = Rerun::with(&["--list"]).run();
     let cells: Vec<&str> = listed
         .stdout
         .lines()
-        .filter(|line| line.starts_with("connects::") || line.starts_with("shapes::"))
+        .filter(|line| ["connects::", "shapes::", "translates::"].iter().any(|name| line.starts_with(name)))
         .collect();
     assert_eq!(
         cells,
@@ -50,6 +73,9 @@ fn every_cell_is_a_test_that_can_be_run_alone() {
             "shapes::nodes_5_topology_line: test",
             "shapes::nodes_5_topology_ring: test",
             "shapes::nodes_5_topology_star: test",
+            "translates::nat_home_loss_0percent: test",
+            "translates::nat_home_loss_100percent: test",
+            "translates::nat_none_loss_0percent: test",
         ],
         "{listed}"
     );
