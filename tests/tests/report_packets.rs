@@ -126,6 +126,26 @@ fn a_name_server_that_does_not_answer() {
     );
 }
 
+#[netns_test(nodes(client, server), links(client -- server { delay = 20ms }), family = v4)]
+#[ignore = "fails on purpose"]
+async fn slow_link(client: Node, server: Node) {
+    let _listener = server.listen_tcp(80).await.expect("it is free");
+    client.connect_tcp("server:80").await.expect("it listens");
+    client.bind_udp(9).await.expect("free").send_to(b"on its way", (server.ip(), 10)).await.expect("sent");
+    panic!("on purpose");
+}
+
+#[test]
+fn what_is_still_on_its_way_is_not_called_lost() {
+    tells(
+        "slow_link",
+        &[&["client → server", "Flags [S]"], &["client → …", "IP client:9 > server:10: UDP, length 10"]],
+    );
+    for outcome in both("slow_link") {
+        assert!(!outcome.stdout.contains("did not arrive"), "{outcome}");
+    }
+}
+
 #[netns_test(nodes = 2, family = v4)]
 #[ignore = "fails on purpose"]
 async fn error_of_icmp(client: Node, server: Node) -> io::Result<()> {

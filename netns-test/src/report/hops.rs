@@ -1,6 +1,7 @@
 //! From frames to packets on their way: who sent each over which link, and who received it. Pure.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use crate::capture::{Link, Recorded};
 use crate::packet::{Packet, Repeats};
@@ -8,6 +9,9 @@ use crate::plan::{End, Plan};
 
 /// As many bytes as are kept of every frame, whatever is kept of others.
 const COMPARED: usize = 256;
+
+/// How long what makes a link slow may take beside its delay.
+const WIRE: Duration = Duration::from_millis(50);
 
 /// One interface of one node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -38,6 +42,8 @@ pub(super) struct Hop {
 pub(super) struct Links {
     pub(super) ends: Vec<Vec<Place>>,
     of: HashMap<Place, usize>,
+    /// How long a packet may be on its way over each, in nanoseconds.
+    slowness: Vec<u64>,
 }
 
 impl Links {
@@ -51,12 +57,23 @@ impl Links {
         let ends: Vec<Vec<Place>> = pairs.chain(switches).collect();
         let of =
             ends.iter().enumerate().flat_map(|(link, ends)| ends.iter().map(move |place| (*place, link)));
-        Self { of: of.collect(), ends }
+        let of: HashMap<Place, usize> = of.collect();
+        let mut slowness = vec![0; ends.len()];
+        for conditioned in &plan.wiring.conditioned {
+            let link = conditioned.ends.iter().flatten().find_map(|end| of.get(&place(end)));
+            let delays = conditioned.conditions.iter().map(|conditions| {
+                conditions.delay.unwrap_or_default() + conditions.jitter.unwrap_or_default()
+            });
+            if let (Some(&link), Some(delay)) = (link, delays.max()) {
+                slowness[link] = (2 * delay + WIRE).as_nanos() as u64;
+            }
+        }
+        Self { of, ends, slowness }
     }
 }
 
-/// The packets that were on their way, in the order of their times.
-pub(super) fn hops(recorded: &Recorded, links: &Links) -> Vec<Hop> {
+/// The packets that were on their way until then, in the order of their times.
+pub(super) fn hops(recorded: &Recorded, links: &Links, until: u64) -> Vec<Hop> {
     let mut hops: Vec<Hop> = Vec::new();
     // Those that were sent, by what is the same when they are received.
     let mut sent: HashMap<(usize, usize, &[u8]), Vec<usize>> = HashMap::new();
@@ -90,8 +107,12 @@ pub(super) fn hops(recorded: &Recorded, links: &Links) -> Vec<Hop> {
     for hop in &mut hops {
         let ends = hop.link.map_or(&[][..], |link| &links.ends[link]);
         let to_one = hop.packet.ethernet().is_some_and(|ethernet| ethernet.destination.0[0] & 1 == 0);
-        hop.is_lost =
-            to_one && hop.from.is_some() && hop.to.is_empty() && !ends.iter().any(|end| overran(end.node));
+        let may_come = hop.link.is_some_and(|link| hop.time + links.slowness[link] > until);
+        hop.is_lost = to_one
+            && !may_come
+            && hop.from.is_some()
+            && hop.to.is_empty()
+            && !ends.iter().any(|end| overran(end.node));
     }
     find_repeated(&mut hops);
     hops

@@ -78,7 +78,7 @@ pub(super) fn between(net: &Net, plan: &Plan, from: u64, until: u64) -> Result<P
         None => false,
     });
     let links = Links::of(plan);
-    Ok(Packets { hops: hops(&recorded, &links), links, started: from, notes })
+    Ok(Packets { hops: hops(&recorded, &links, until), links, started: from, notes })
 }
 
 /// Every planned interface, and whatever else packets were seen on.
