@@ -126,6 +126,32 @@ fn a_name_server_that_does_not_answer() {
     );
 }
 
+#[netns_test(nodes(client, server), routers(home { nat = home, uplink = server }), links(client -- home, home -- server), family = v4, timeout = 1s)]
+#[ignore = "fails on purpose"]
+async fn expired_mapping(client: Node, server: Node, home: Router) -> io::Result<()> {
+    let (out, inside) = (client.bind_udp(9).await?, server.bind_udp(7).await?);
+    out.send_to(b"are you there?", (server.ip(), 7)).await?;
+    let (_, peer) = inside.recv_from(&mut [0; 64]).await?;
+    // As its time-out does it.
+    home.flush_nat()?;
+    inside.send_to(b"a late answer", peer).await?;
+    out.recv_from(&mut [0; 64]).await.map(drop)
+}
+
+#[test]
+fn an_expired_nat_mapping() {
+    tells(
+        "expired_mapping",
+        &[
+            &[
+                "home  1 packet from server:7 came back to its port ",
+                "and went no further: its NAT has no mapping there any more",
+            ],
+            &["server → home", "IP server:7 > home:", "UDP, length 13"],
+        ],
+    );
+}
+
 #[netns_test(nodes(client, server), links(client -- server { delay = 20ms }), family = v4)]
 #[ignore = "fails on purpose"]
 async fn slow_link(client: Node, server: Node) {

@@ -7,11 +7,15 @@ use super::data::{Packets, Report};
 use super::hops::{Hop, Links, Place};
 use super::signs::{Sign, address, owner, plural};
 
+/// How many packets away a packet is looked for that is the same one on its way through a router.
+const NEARBY: usize = 64;
+
 /// Every sign, most telling first.
 pub(super) fn suspects(report: &Report) -> Vec<Sign> {
     let Packets { hops, links, .. } = &report.packets;
     let mut signs = lost(report, hops, links);
     signs.extend(misrouted(report, hops));
+    signs.extend(unmapped(report, hops));
     signs.extend(unanswered(report, hops));
     signs.extend(unanswered_dns(report, hops));
     signs
@@ -101,6 +105,52 @@ fn misrouted(report: &Report, hops: &[Hop]) -> Vec<Sign> {
         let text = format!(
             "{packets}{sent} for {} ({ip}) came here, where {they} not passed on: somebody's route leads the wrong way",
             name(report, ip)
+        );
+        Sign { node: Some(node), text }
+    });
+    signs.collect()
+}
+
+/// Answers that came back to a router's outer address, and that its NAT did not take any further.
+fn unmapped(report: &Report, hops: &[Hop]) -> Vec<Sign> {
+    // What went out under each outer address, and to whom.
+    let mut outer: BTreeSet<(usize, SocketAddr, SocketAddr)> = BTreeSet::new();
+    let mut groups: BTreeMap<(usize, SocketAddr, SocketAddr), usize> = BTreeMap::new();
+    for (index, hop) in hops.iter().enumerate() {
+        let packet = &hop.packet;
+        let (Some(source), Some(destination)) = (packet.source(), packet.destination()) else { continue };
+        if source.port() == 0 || packet.payload().is_empty() {
+            continue;
+        }
+        let is_same =
+            |other: &Hop| other.packet.payload() == packet.payload() && other.packet.source() != Some(source);
+        if let Some(from) = hop.from {
+            let came_in = hops[..index]
+                .iter()
+                .rev()
+                .take(NEARBY)
+                .any(|other| is_same(other) && other.to.iter().any(|to| to.node == from.node));
+            if owner(report, source.ip()) == Some(from.node) && came_in {
+                outer.insert((from.node, source, destination));
+            }
+        }
+        let here = hop.to.iter().find(|to| outer.contains(&(to.node, destination, source)));
+        if let Some(here) = here {
+            let went_on = hops[index + 1..].iter().take(NEARBY).any(|other| {
+                other.packet.payload() == packet.payload()
+                    && other.from.is_some_and(|from| from.node == here.node)
+            });
+            if !went_on {
+                *groups.entry((here.node, source, destination)).or_default() += 1;
+            }
+        }
+    }
+    let signs = groups.into_iter().map(|((node, source, destination), count)| {
+        let text = format!(
+            "{} from {} came back to its port {}, which it had sent from, and went no further: its NAT has no mapping there any more",
+            plural(count as u64, "packet", "packets"),
+            endpoint(report, source),
+            destination.port()
         );
         Sign { node: Some(node), text }
     });
