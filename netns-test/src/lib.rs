@@ -88,6 +88,7 @@
 //! | `NETNS_TEST_CAPTURE` | `failure`, `always` or `never`: overrides every test's `capture` |
 //! | `NO_COLOR` | if set, the report has no colours; otherwise it has on a terminal, with `--nocapture` |
 //! | `NETNS_TEST_SWITCH` | `macvlan` or `bridge`: what switches are made of |
+//! | `NETNS_TEST_WIRE` | `kernel` or `user`: what does to packets what links say, unless a link says it itself |
 //! | `NETNS_TEST_SEED` | a number: what random fates of packets follow, as a failed test prints it |
 //! | `NETNS_TEST_DIR` | where the files of failed tests go, in place of `target/netns-test` |
 #![deny(unsafe_code)]

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use netns_test_model::graph::{Conditions, Wire};
 
-use crate::error::Error;
+use crate::error::{Doing, Error};
+use crate::netlink::{Batch, Request};
 use crate::network::{Net, Network};
 use crate::node::{Interface, Node};
 use crate::packet::Packet;
 use crate::plan::{End, Wiring};
-use crate::wire::{ETHERNET, Interception, Tally, Verdict, Wires};
+use crate::wire::{ETHERNET, Interception, Tally, Verdict, Wires, kernel};
 
 /// The links of a network that do something to packets, by their index in [`Wiring::conditioned`].
 #[derive(Debug)]
@@ -60,15 +61,6 @@ impl Links {
 
     fn stack(&self, link: usize, side: usize) -> MutexGuard<'_, Stack> {
         self.states[link].sides[side].lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Changes the stack, and has the wire do what is on its top.
-    fn change(&self, link: usize, side: usize, change: impl FnOnce(&mut Stack)) {
-        let mut stack = self.stack(link, side);
-        change(&mut stack);
-        if let Some(user) = &self.user {
-            user.set_conditions(link, side, stack.current().clone());
-        }
     }
 
     /// What became of the packets that one side of a link has sent.
@@ -263,10 +255,18 @@ impl LinkHandle {
         })?;
         let Some(index) = self.index else { return Err(Error::because(operation(), self.bare())) };
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        for &side in sides {
-            self.net.links.change(index, side, |stack| stack.changes.push((id, conditions.clone())));
+        let is_on_kernel = self.net.links.wire(index) == Wire::Kernel;
+        if let Some(beyond) = conditions.beyond_kernel().filter(|_| is_on_kernel) {
+            let text = format!("the kernel's wire cannot do `{beyond}`: declare the link with `wire = user`");
+            return Err(Error::because(operation(), text));
         }
-        Ok(ChangedConditions { net: Arc::clone(&self.net), index, sides: sides.to_vec(), id })
+        let mut changed = ChangedConditions { net: Arc::clone(&self.net), index, sides: Vec::new(), id };
+        for &side in sides {
+            // What has been changed when the next is refused is put back as the guard is dropped.
+            changed.sides.push(side);
+            change(&self.net, index, side, |stack| stack.changes.push((id, conditions.clone())))?;
+        }
+        Ok(changed)
     }
 
     /// Why nothing can be done to the packets of a bare link.
@@ -402,10 +402,70 @@ pub struct ChangedConditions {
     id: u64,
 }
 
+impl ChangedConditions {
+    /// Puts the conditions back that held before, as far as no other guard is in their place.
+    ///
+    /// # Errors
+    /// The kernel's own: somebody else has removed the qdiscs of its wire, for instance.
+    pub fn repair(mut self) -> Result<(), Error> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<(), Error> {
+        let (net, id) = (&self.net, self.id);
+        let put_back = |side| match change(net, self.index, side, |stack| {
+            stack.changes.retain(|(other, _)| *other != id)
+        }) {
+            // With the network, all of it is gone.
+            Err(_) if net.has_ended() => Ok(()),
+            result => result,
+        };
+        let sides = std::mem::take(&mut self.sides);
+        sides.into_iter().map(put_back).fold(Ok(()), Result::and)
+    }
+}
+
 impl Drop for ChangedConditions {
     fn drop(&mut self) {
-        for &side in &self.sides {
-            self.net.links.change(self.index, side, |stack| stack.changes.retain(|(id, _)| *id != self.id));
+        if let Err(error) = self.end() {
+            self.net.faults.failed(format!("{error} (as the guard of changed conditions was dropped)"));
         }
+    }
+}
+
+/// Changes the stack of a direction, and has the wire do what is on its top.
+fn change(net: &Net, link: usize, side: usize, change: impl FnOnce(&mut Stack)) -> Result<(), Error> {
+    let mut stack = net.links.stack(link, side);
+    let before = stack.current().clone();
+    change(&mut stack);
+    let now = stack.current();
+    match (net.links.wire(link), &net.links.user, net.plan.wiring.conditioned[link].ends[side]) {
+        (Wire::User, Some(user), _) => {
+            user.set_conditions(link, side, now.clone());
+            Ok(())
+        }
+        (Wire::Kernel, _, Some(end)) => {
+            let (planned, seed) = (&net.plan.nodes[end.node], kernel::seed(net.links.seed, link, side));
+            let name = &planned.interfaces[end.interface].name;
+            let operation = || format!("change the conditions of `{}/{name}`", planned.name);
+            let state = net.find(&planned.name);
+            let state = state.ok_or_else(|| Error::because(operation(), "the node has left the network"))?;
+            let interface = Node::new(state).interface(name).doing(operation)?;
+            let mtu = interface.link().doing(operation)?.mtu;
+            let [before, now] = [&before, now].map(|conditions| kernel::shape(conditions, mtu, seed));
+            let socket = interface.node().route_socket().doing(operation)?;
+            let mut batch = Batch::new();
+            let requests = match (before.is_like(&now), before.is_none()) {
+                (true, _) => Request::change_shape(interface.index(), &now),
+                (false, true) => Request::add_shape(interface.index(), &now),
+                (false, false) => {
+                    batch.push(Request::delete_shape(interface.index()), operation);
+                    Request::add_shape(interface.index(), &now)
+                }
+            };
+            requests.into_iter().for_each(|request| batch.push(request, operation));
+            Ok(socket.send(batch)?)
+        }
+        _ => Ok(()),
     }
 }

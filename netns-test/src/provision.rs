@@ -78,6 +78,7 @@ pub(crate) fn provision(
     // Entering mount namespaces moves it to the root directory.
     let directory = WorkingDirectory::of_this_thread();
     let wires = wires::choose(&plan)?;
+    let seed = wire::seed(plan.seed)?;
     let has_between = !plan.wiring.switches.is_empty() || wires.contains(&Wire::User);
     // The base has a mount namespace more, and only the first time.
     let all = plan.nodes.len() + 1 + usize::from(has_between);
@@ -109,11 +110,11 @@ pub(crate) fn provision(
     mounts::bind_proc_net()?;
     directory.return_to();
     wire(&plan, switch.as_ref(), &wires, &nodes)?;
+    wires::shape(&plan, &wires, seed, &nodes)?;
     let taps = switch.as_mut().and_then(|between| between.taps.take());
     let bound = taps.map(|taps| taps.bind(&plan.wiring.conditioned)).transpose()?;
     await_readiness(&plan, switch.as_ref(), &nodes)?;
     let body = Arc::new(body);
-    let seed = wire::seed(plan.seed)?;
     let pump = match bound {
         Some(bound) => Some(Wires::start(bound.ends, seed, bound.between, bound.events, Arc::clone(&body))?),
         None => None,

@@ -44,13 +44,15 @@ async fn send_numbers(
     count: u32,
 ) -> io::Result<Vec<u32>> {
     let mut numbers = Vec::new();
-    let before = direction.tally()?.sent;
+    // The kernel's wire has looked at a packet when `send` returns.
+    let sent = || direction.tally().map_or(u64::MAX, |tally| tally.sent);
+    let before = sent();
     for first in (0..count).step_by(100) {
         let end = (first + 100).min(count);
         for number in first..end {
             out.send(&number.to_be_bytes()).await?;
         }
-        let seen = |_: &Node| Ok(direction.tally()?.sent >= before + u64::from(end));
+        let seen = |_: &Node| Ok(sent() >= before.saturating_add(end.into()));
         from.wait_until("the wire to have seen the packets", seen).await?;
         // What has arrived makes room for more.
         numbers.extend(received_within(to, ms(1)).await?);
@@ -469,6 +471,156 @@ fn a_link_is_found_or_the_error_tells_which_there_are(a: Node, b: Node, c: Node,
     let error = bare.from(&c).unwrap_err().to_string();
     assert!(error.contains("`c` sends: it is at no end of `a/eth0 – b/eth0`"), "{error}");
     assert_eq!(network.links().len(), 5);
+}
+
+#[netns_test(nodes(a, b), links(a -- b { delay = 1ms }))]
+#[ignore = "run by the proof below"]
+fn on_whatever_there_is(a: Node, b: Node, network: Network) {
+    panic!("it is on {:?}", network.link(&a, &b).unwrap().wire());
+}
+
+#[netns_test(nodes(a, b), links(a -- b { delay = 1ms, wire = kernel }))]
+#[ignore = "run by the proof below"]
+fn on_the_kernels_wire(a: Node, b: Node, network: Network) {
+    panic!("it is on {:?}", network.link(&a, &b).unwrap().wire());
+}
+
+#[test]
+fn the_wire_is_chosen_by_what_the_kernel_has_and_can_be_forced() {
+    let on_kernel = rerun("on_the_kernels_wire").run();
+    let chosen = rerun("on_whatever_there_is").run();
+    if chosen.stdout.contains("it is on Some(Kernel)") {
+        on_kernel.failed_with(&["it is on Some(Kernel)", "by the kernel"]);
+    } else {
+        chosen.failed_with(&["it is on Some(User)", "in user space"]);
+        on_kernel.failed_with(&["failed to make a link on the kernel's wire: this kernel has no netem"]);
+    }
+    let forced = rerun("on_whatever_there_is").env("NETNS_TEST_WIRE", "user").run();
+    forced.failed_with(&["it is on Some(User)", "in user space"]);
+    let unknown = rerun("on_whatever_there_is").env("NETNS_TEST_WIRE", "tap").run();
+    unknown.failed_with(&["NETNS_TEST_WIRE is `tap`: expected `kernel` or `user`"]);
+}
+
+// The kernel's wire, where there is one: `.ci/debian-kernel` runs these.
+
+#[netns_test(nodes(a, b), links(a -- b { loss = 10%, wire = kernel }, b -> a { loss = 2% }), seed = 1)]
+#[ignore = "wants a kernel with netem"]
+async fn kernel_loses_its_share_in_each_direction(a: Node, b: Node, network: Network) -> io::Result<()> {
+    let (of_a, of_b) = sockets(&a, &b).await?;
+    let link = network.link(&a, &b)?;
+    assert_eq!(a.interface("eth0")?.link()?.qdisc, "netem");
+    let there = send_numbers((&a, &of_a), &of_b, &link.from(&a)?, 10_000).await?;
+    let back = send_numbers((&b, &of_b), &of_a, &link.from(&b)?, 10_000).await?;
+    is_share(10_000 - there.len(), 10_000, 10.0);
+    is_share(10_000 - back.len(), 10_000, 2.0);
+    Ok(())
+}
+
+#[netns_test(nodes(a, b), links(a -- b { loss = burst(enter = 1%, leave = 25%), wire = kernel }))]
+#[ignore = "wants a kernel with netem"]
+async fn kernel_loses_in_bursts(a: Node, b: Node, network: Network) -> io::Result<()> {
+    let (of_a, of_b) = sockets(&a, &b).await?;
+    let arrived = send_numbers((&a, &of_a), &of_b, &network.link(&a, &b)?.from(&a)?, 10_000).await?;
+    let bursts = arrived.windows(2).filter(|pair| pair[1] - pair[0] > 1).count();
+    let length = (10_000 - arrived.len()) as f64 / bursts as f64;
+    assert!((2.5..6.0).contains(&length), "{length} packets in a burst, for 4");
+    assert!((50..160).contains(&bursts), "{bursts} bursts, for 96");
+    Ok(())
+}
+
+#[netns_test(nodes(a, b), links(a -- b { delay = 60ms, jitter = 20ms, wire = kernel }, b -> a { delay = 20ms }))]
+#[ignore = "wants a kernel with netem"]
+async fn kernel_delays_each_direction_and_keeps_the_order(
+    a: Node,
+    b: Node,
+    network: Network,
+) -> io::Result<()> {
+    let (of_a, of_b) = sockets(&a, &b).await?;
+    for (out, inc, least, most) in [(&of_a, &of_b, 40, 180), (&of_b, &of_a, 0, 120)] {
+        let mut took = Vec::new();
+        for _ in 0..11 {
+            let started = Instant::now();
+            out.send(b"hi").await?;
+            inc.recv(&mut [0; 8]).await?;
+            took.push(started.elapsed());
+        }
+        took.sort();
+        assert!(took[0] >= ms(least) && took[5] < ms(most), "{took:?}");
+    }
+    let arrived = send_numbers((&a, &of_a), &of_b, &network.link(&a, &b)?.from(&a)?, 200).await?;
+    assert_eq!(arrived, (0..200).collect::<Vec<_>>());
+    let slow = network.link(&a, &b)?.from(&b)?.set_conditions(Conditions::new().delay(ms(200)))?;
+    let started = Instant::now();
+    of_b.send(b"hi").await?;
+    of_a.recv(&mut [0; 8]).await?;
+    assert!(started.elapsed() >= ms(200), "{:?}", started.elapsed());
+    slow.repair()?;
+    Ok(())
+}
+
+#[netns_test(
+    nodes(a, b),
+    links(a -- b { wire = kernel }, a -> b { rate = 4mbit, queue = 200ms, delay = 5ms }, b -> a { rate = 8mbit }),
+)]
+#[ignore = "wants a kernel with netem"]
+async fn kernel_keeps_to_the_rate(a: Node, b: Node) -> io::Result<()> {
+    for (from, to, rate) in [(&a, &b, 4_000_000.0), (&b, &a, 8_000_000.0)] {
+        let bytes = 1 << 20;
+        let took = bulk(from, to, bytes).await?;
+        let share = bytes as f64 * 8.0 / took.as_secs_f64() / rate;
+        // In an emulated machine, timers come late by several packets.
+        assert!((0.25..1.05).contains(&share), "{share} of the rate");
+    }
+    Ok(())
+}
+
+#[netns_test(
+    nodes(a, b),
+    links(a -- b { wire = kernel }, a -> b { delay = 20ms, reorder = 10%, duplicate = 10% }, b -> a { corrupt = 30% }),
+)]
+#[ignore = "wants a kernel with netem"]
+async fn kernel_doubles_reorders_and_corrupts(a: Node, b: Node, network: Network) -> io::Result<()> {
+    let (of_a, of_b) = sockets(&a, &b).await?;
+    let link = network.link(&a, &b)?;
+    let arrived = send_numbers((&a, &of_a), &of_b, &link.from(&a)?, 200).await?;
+    assert!((205..=245).contains(&arrived.len()), "{} of 200 arrive, for 220", arrived.len());
+    assert!(!arrived.is_sorted(), "some overtake others");
+    let back = send_numbers((&b, &of_b), &of_a, &link.from(&b)?, 1000).await?;
+    let lost = 1000 - back.len();
+    assert!((150..=370).contains(&lost), "{lost} of 300 corrupted packets were dropped");
+    Ok(())
+}
+
+#[netns_test(nodes(a, b), links(a -- b { loss = 1%, wire = kernel }))]
+#[ignore = "wants a kernel with netem"]
+async fn kernel_takes_segments_one_by_one(a: Node, b: Node) -> io::Result<()> {
+    bulk(&a, &b, 4 << 20).await?;
+    let sent = a.interface("eth0")?.link()?.stats.tx_packets as usize;
+    // Large packets would be some 70.
+    assert!(sent >= (4 << 20) / 1448 * 9 / 10, "{sent} packets");
+    Ok(())
+}
+
+#[netns_test(nodes(a, b), links(a -- b { wire = kernel }))]
+#[ignore = "wants a kernel with netem"]
+async fn kernel_takes_conditions_and_gives_them_back(a: Node, b: Node, network: Network) -> io::Result<()> {
+    let link = network.link(&a, &b)?;
+    let qdisc = || a.interface("eth0")?.link().map(|link| link.qdisc);
+    assert_eq!(qdisc()?, "noqueue");
+    let limited = link.set_conditions(Conditions::new().rate(Rate::mbit(50)))?;
+    assert_eq!(qdisc()?, "tbf");
+    bulk(&a, &b, 100_000).await?;
+    let slow = link.set_conditions(Conditions::new().rate(Rate::mbit(50)).delay(ms(1)))?;
+    assert_eq!(qdisc()?, "netem");
+    bulk(&a, &b, 100_000).await?;
+    drop(limited);
+    slow.repair()?;
+    assert_eq!(qdisc()?, "noqueue");
+    let error = link.set_conditions(Conditions::new().ecn(Ecn::Bleach)).unwrap_err().to_string();
+    assert!(error.contains("cannot do `ecn = bleach`: declare the link with `wire = user`"), "{error}");
+    let error = link.from(&a)?.intercept(|_| Verdict::Pass).unwrap_err().to_string();
+    assert!(error.contains("it is not on the wire in user space"), "{error}");
+    Ok(())
 }
 
 fn in_code() -> Topology {

@@ -56,6 +56,11 @@ impl Faults {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Notes what could not be ended: the test fails over it.
+    pub(crate) fn failed(&self, text: String) {
+        self.state().failures.push(text);
+    }
+
     /// Notes a fault that begins, and gives it a number that no other one has.
     fn begin(&self, text: String) -> Result<u16, Error> {
         let mut state = self.state();

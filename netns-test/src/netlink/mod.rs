@@ -17,6 +17,8 @@ pub(crate) mod nftables;
 #[cfg(target_os = "linux")]
 mod route;
 #[cfg(target_os = "linux")]
+mod shape;
+#[cfg(target_os = "linux")]
 mod socket;
 pub mod state;
 #[cfg(all(test, target_os = "linux"))]
@@ -28,4 +30,5 @@ pub(crate) use self::{
     events::LinkEvents,
     filter::{Direction, Instruction, MARK, MOST_INSTRUCTIONS, NEXT, VANISH},
     route::{Batch, LinkEnd, NetlinkError, Request, RouteSocket},
+    shape::{Model, Netem, Shape, Tbf},
 };

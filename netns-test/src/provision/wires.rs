@@ -2,14 +2,18 @@
 
 use std::env;
 use std::os::fd::BorrowedFd;
+use std::sync::OnceLock;
 
 use netns_test_model::graph::Wire;
+use nix::libc;
+use nix::sched::{CloneFlags, unshare};
 
 use crate::error::{Doing, Error};
-use crate::netlink::{LinkEnd, LinkEvents, Request, RouteSocket};
+use crate::namespace::Namespaces;
+use crate::netlink::{Batch, LinkEnd, LinkEvents, Netem, NetlinkError, Request, RouteSocket, Shape};
 use crate::plan::{Conditioned, Plan};
 use crate::sys::ring::PacketSocket;
-use crate::wire::Ends;
+use crate::wire::{Ends, kernel};
 
 /// The index of the first interface at which the wire in user space takes packets. Each of its links has two.
 const FIRST_WIRE: u32 = 40_000;
@@ -30,15 +34,76 @@ pub(super) fn choose(plan: &Plan) -> Result<Vec<Wire>, Error> {
     };
     let choose = |link: &Conditioned| {
         let said = if link.is_own { link.wire } else { of_environment.or(link.wire) };
+        let is_beyond =
+            link.ends.contains(&None) || link.conditions.iter().any(|side| side.beyond_kernel().is_some());
         match said {
-            _ if link.conditions.iter().any(|side| side.beyond_kernel().is_some()) => Ok(Wire::User),
-            Some(Wire::Kernel) => {
-                Err(Error::because("make a link", "the kernel's wire is not available in this version"))
+            _ if is_beyond => Ok(Wire::User),
+            Some(Wire::User) => Ok(Wire::User),
+            Some(_) if has_netem()? => Ok(Wire::Kernel),
+            Some(_) => {
+                let text = "this kernel has no netem (CONFIG_NET_SCH_NETEM; some distributions have it in a package of more \
+                            modules): leave it to the wire in user space, without `wire = kernel` and NETNS_TEST_WIRE";
+                Err(Error::because("make a link on the kernel's wire", text))
             }
-            _ => Ok(Wire::User),
+            None => Ok(if has_netem()? { Wire::Kernel } else { Wire::User }),
         }
     };
     plan.wiring.conditioned.iter().map(choose).collect()
+}
+
+/// Whether the kernel has netem: tried, once, in a namespace that is good for nothing else. The calling thread stays there.
+fn has_netem() -> Result<bool, Error> {
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    if let Some(found) = FOUND.get() {
+        return Ok(*found);
+    }
+    const LOOPBACK: u32 = 1;
+    unshare(CloneFlags::CLONE_NEWNET).doing(|| "create a network namespace to look for netem in")?;
+    let socket = RouteSocket::open().doing(|| "open a netlink socket to look for netem with")?;
+    let shape = Shape { netem: Some(Netem::default()), tbf: None };
+    let found = match send(&socket, Request::add_shape(LOOPBACK, &shape), || "`lo`".to_owned()) {
+        Ok(()) => true,
+        Err(error) if matches!(error.source.raw_os_error(), Some(libc::ENOENT | libc::EOPNOTSUPP)) => false,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(*FOUND.get_or_init(|| found))
+}
+
+/// Sends requests about what an interface sends through.
+fn send(
+    socket: &RouteSocket,
+    requests: Vec<Request<'_>>,
+    name: impl Fn() -> String,
+) -> Result<(), NetlinkError> {
+    let name = &name;
+    let mut batch = Batch::new();
+    for request in requests {
+        batch.push(request, move || format!("put the conditions of the link on {}", name()));
+    }
+    socket.send(batch)
+}
+
+/// Has the interfaces send through what the conditions say.
+pub(super) fn shape(
+    plan: &Plan,
+    wires: &[Wire],
+    seed: u64,
+    nodes: &[(Namespaces, RouteSocket)],
+) -> Result<(), Error> {
+    let on_kernel =
+        plan.wiring.conditioned.iter().enumerate().filter(|(link, _)| wires[*link] == Wire::Kernel);
+    for (link, conditioned) in on_kernel {
+        for (side, (end, conditions)) in conditioned.ends.iter().zip(&conditioned.conditions).enumerate() {
+            let Some(end) = end else { continue };
+            let node = &plan.nodes[end.node];
+            let interface = &node.interfaces[end.interface];
+            let mtu = interface.mtu.unwrap_or(super::DEFAULT_MTU);
+            let shape = kernel::shape(conditions, mtu, kernel::seed(seed, link, side));
+            let requests = Request::add_shape(interface.index, &shape);
+            send(&nodes[end.node].1, requests, || format!("`{}/{}`", node.name, interface.name))?;
+        }
+    }
+    Ok(())
 }
 
 /// What the wire in user space needs, opened in the namespace between the nodes.

@@ -10,6 +10,7 @@ mod direction;
 mod fate;
 mod frame;
 mod intercept;
+pub(crate) mod kernel;
 mod pump;
 
 use std::env;

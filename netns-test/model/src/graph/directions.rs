@@ -41,7 +41,8 @@ impl Graph {
                 );
                 problems.add(Place::Link(number), message);
             } else if problems.count() == before {
-                self.check_wire(number, link, &conditions, problems);
+                let to_switch = placed.interfaces.contains(&None);
+                self.check_wire(number, link, to_switch, &conditions, problems);
             }
             conditioned.push(Conditioned {
                 ends: placed.interfaces,
@@ -121,13 +122,25 @@ impl Graph {
     }
 
     /// Whether the wire that was chosen can do it.
-    fn check_wire(&self, number: usize, link: &Link, conditions: &[Conditions; 2], problems: &mut Problems) {
+    fn check_wire(
+        &self,
+        number: usize,
+        link: &Link,
+        to_switch: bool,
+        conditions: &[Conditions; 2],
+        problems: &mut Problems,
+    ) {
         if link.wire != Some(Wire::Kernel) {
             return;
         }
         if let Some(beyond) = conditions.iter().find_map(Conditions::beyond_kernel) {
             let message =
                 format!("the kernel's wire cannot do `{beyond}`: write `wire = user`, or leave it out");
+            problems.add(Place::Condition(number, "wire"), message);
+        } else if to_switch {
+            let message = format!(
+                "the kernel's wire goes from node to node, and `{link}` to a switch: write `wire = user`"
+            );
             problems.add(Place::Condition(number, "wire"), message);
         }
     }

@@ -1,0 +1,161 @@
+//! What a link carries: a bare veth, the kernel's wire (where the kernel has netem) and the wire in user space; and how exact a delay is.
+//!
+//! `cargo bench -p netns-test-tests --bench links` prints, of 5 rounds in turn, the medians: bytes of one TCP stream, datagrams of 64 bytes
+//! (64 at a time), and by how much a datagram comes later than the declared delay says. `-- --quick`, and a run without `--bench`,
+//! measure once and little, to prove that it runs.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::UdpSocket;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use std::{env, thread};
+
+use netns_test::{Network, Node, Topology, Wire};
+
+/// How much is sent.
+#[derive(Clone, Copy)]
+struct Load {
+    rounds: usize,
+    bytes: usize,
+    bursts: u32,
+    delayed: u32,
+}
+
+const WHOLE: Load = Load { rounds: 5, bytes: 256 << 20, bursts: 2000, delayed: 200 };
+const QUICK: Load = Load { rounds: 1, bytes: 1 << 20, bursts: 10, delayed: 5 };
+
+/// Datagrams that are on their way at once.
+const BURST: u32 = 64;
+
+/// One of a row's links, and its name.
+type Kind = (&'static str, Option<Wire>);
+
+const KINDS: [Kind; 3] =
+    [("bare veth", None), ("in the kernel", Some(Wire::Kernel)), ("in user space", Some(Wire::User))];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    if arguments.iter().any(|argument| argument == "--list") {
+        return ExitCode::SUCCESS;
+    }
+    let is_quick = !arguments.iter().any(|argument| argument == "--bench")
+        || arguments.iter().any(|argument| argument == "--quick");
+    match bench(if is_quick { QUICK } else { WHOLE }) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("failed to measure: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn bench(load: Load) -> io::Result<()> {
+    netns_test::init()?;
+    let kinds: Vec<Kind> =
+        KINDS.into_iter().filter(|kind| kind.1 != Some(Wire::Kernel) || has_netem()).collect();
+    let mut streams = vec![Vec::new(); kinds.len()];
+    let mut datagrams = vec![Vec::new(); kinds.len()];
+    for _ in 0..load.rounds {
+        for (index, kind) in kinds.iter().enumerate() {
+            let (stream, datagram) = on(kind.1, None, |a, b| Ok((stream(a, b, load)?, bursts(a, b, load)?)))?;
+            streams[index].push(load.bytes as f64 * 8.0 / stream.as_secs_f64() / 1e9);
+            datagrams[index].push(f64::from(BURST * load.bursts) / datagram.as_secs_f64() / 1e3);
+        }
+    }
+    println!("{:<28} {:<14} {:>10} {:>8}", "", "", "median", "x veth");
+    for (name, all) in [("TCP, Gbit/s", streams), ("datagrams, 1000/s", datagrams)] {
+        let medians: Vec<f64> = all.into_iter().map(median).collect();
+        for (index, median) in medians.iter().enumerate() {
+            let name = if index == 0 { name } else { "" };
+            println!("{name:<28} {:<14} {median:>10.2} {:>8.2}", kinds[index].0, median / medians[0]);
+        }
+    }
+    println!("\n{:<28} {:<14} {:>10} {:>8}", "too late, ms", "", "median", "p99");
+    for delay in [1, 10, 50].map(Duration::from_millis) {
+        for kind in kinds.iter().filter(|kind| kind.1.is_some()) {
+            let mut late = on(kind.1, Some(delay), |a, b| delayed(a, b, delay, load))?;
+            late.sort_by(f64::total_cmp);
+            let p99 = late[(late.len() * 99).div_ceil(100) - 1];
+            println!("{:<28} {:<14} {:>10.3} {p99:>8.3}", format!("delay = {delay:?}"), kind.0, median(late));
+        }
+    }
+    Ok(())
+}
+
+fn has_netem() -> bool {
+    on(Some(Wire::Kernel), Some(Duration::from_millis(1)), |_, _| Ok(())).is_ok()
+}
+
+/// Does something with two nodes on a link.
+fn on<R: Send>(
+    wire: Option<Wire>,
+    delay: Option<Duration>,
+    work: impl FnOnce(&Node, &Node) -> io::Result<R> + Send,
+) -> io::Result<R> {
+    let mut topology = Topology::new();
+    topology.node("a").node("b");
+    let mut link = topology.link("a", "b");
+    if let Some(wire) = wire {
+        link = link.wire(wire);
+    }
+    if let Some(delay) = delay {
+        link.delay(delay);
+    }
+    topology.run(|network: &Network| work(&network.node("a")?, &network.node("b")?))?
+}
+
+/// How long one TCP stream takes.
+fn stream(a: &Node, b: &Node, load: Load) -> io::Result<Duration> {
+    let listener = b.blocking_listen_tcp(7)?;
+    let mut out = a.blocking_connect_tcp((b.ip(), 7))?;
+    let (mut inc, _) = listener.accept()?;
+    let started = Instant::now();
+    thread::scope(|scope| {
+        let sending = scope.spawn(move || {
+            let chunk = vec![7; 256 << 10];
+            (0..load.bytes / chunk.len()).try_for_each(|_| out.write_all(&chunk))
+        });
+        let mut chunk = vec![0; 256 << 10];
+        while inc.read(&mut chunk)? > 0 {}
+        sending.join().expect("it does not panic")
+    })?;
+    Ok(started.elapsed())
+}
+
+fn sockets(a: &Node, b: &Node) -> io::Result<(UdpSocket, UdpSocket)> {
+    let (out, inc) = (a.blocking_bind_udp(7)?, b.blocking_bind_udp(7)?);
+    out.connect((b.ip(), 7))?;
+    // The first asks who the other is.
+    out.send(&[0; 64])?;
+    inc.recv(&mut [0; 64])?;
+    Ok((out, inc))
+}
+
+/// How long the datagrams take, some at a time.
+fn bursts(a: &Node, b: &Node, load: Load) -> io::Result<Duration> {
+    let (out, inc) = sockets(a, b)?;
+    let mut buffer = [0; 64];
+    let started = Instant::now();
+    for _ in 0..load.bursts {
+        (0..BURST).try_for_each(|_| out.send(&[7; 64]).map(drop))?;
+        (0..BURST).try_for_each(|_| inc.recv(&mut buffer).map(drop))?;
+    }
+    Ok(started.elapsed())
+}
+
+/// By how many milliseconds datagrams come later than declared.
+fn delayed(a: &Node, b: &Node, delay: Duration, load: Load) -> io::Result<Vec<f64>> {
+    let (out, inc) = sockets(a, b)?;
+    let one = |_| {
+        let started = Instant::now();
+        out.send(&[7; 64])?;
+        inc.recv(&mut [0; 64])?;
+        Ok((started.elapsed().as_secs_f64() - delay.as_secs_f64()) * 1e3)
+    };
+    (0..load.delayed).map(one).collect()
+}
+
+fn median(mut all: Vec<f64>) -> f64 {
+    all.sort_by(f64::total_cmp);
+    all[all.len() / 2]
+}
