@@ -61,6 +61,12 @@
 //! the kernel and give up shortly before the test's timeout, with a list of what was there instead. Methods that wait are async and
 //! have a twin, `blocking_…`, for plain functions. Time is real.
 //!
+//! # Faults
+//!
+//! A test cuts its network and repairs it: [`Network::partition`], [`Node::isolate`], [`Interface::cut`] and [`unplug`](Interface::unplug),
+//! [`Network::hold`], [`Node::crash`]. Each returns a guard, which ends when it is dropped. [`guide::faults`] tells what each does to packets,
+//! connections, carrier and routes.
+//!
 //! # What fails a test
 //!
 //! - What fails a `#[test]`: a panic of the body, an `Err` that it returns.

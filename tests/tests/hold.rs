@@ -4,6 +4,7 @@ use std::io;
 use std::net::IpAddr;
 
 use netns_test::{Hold, Network, Node, Router, netns_test};
+use netns_test_tests::rerun;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UdpSocket;
 
@@ -189,4 +190,39 @@ async fn tear_down_ends_holds(a: Node, b: Node, network: Network) -> io::Result<
     until(&a, &hold, 10).await?;
     LEFT.lock().expect("nobody panics").push(hold);
     Ok(())
+}
+
+/// More than is kept: 64 MiB for each interface.
+async fn too_much(a: &Node, b: &Node, network: &Network) -> io::Result<Hold> {
+    let (sends, _receives) = open(a, b, false).await?;
+    let hold = network.hold([a], [b])?;
+    let large = vec![0; 60_000];
+    while hold.lost() == 0 {
+        sends.send(&large).await?;
+    }
+    Ok(hold)
+}
+
+#[netns_test(nodes = 2)]
+async fn what_is_not_kept_is_told(a: Node, b: Node, network: Network) -> io::Result<()> {
+    let hold = too_much(&a, &b, &network).await?;
+    let error = hold.release().expect_err("it was too much");
+    assert!(error.to_string().starts_with("failed to keep all packets that `a/eth0` has sent: "), "{error}");
+    assert!(error.to_string().contains(" were lost: "), "{error}");
+    Ok(())
+}
+
+#[netns_test(nodes = 2)]
+#[ignore = "fails on purpose"]
+async fn drops_a_guard_of_too_much(a: Node, b: Node, network: Network) -> io::Result<()> {
+    let _hold = too_much(&a, &b, &network).await?;
+    Ok(())
+}
+
+#[test]
+fn what_is_not_kept_fails_the_test_when_its_guard_is_dropped() {
+    rerun("drops_a_guard_of_too_much").run().failed_with(&[
+        "failed to keep all packets that `a/eth0` has sent: ",
+        "(as the guard of held packets was dropped)",
+    ]);
 }

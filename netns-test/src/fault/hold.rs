@@ -164,6 +164,11 @@ impl Hold {
         self.stations.iter().map(|station| station.flow().waiting.len()).sum()
     }
 
+    /// How many packets could not be kept so far, for lack of room for instance.
+    pub fn lost(&self) -> u64 {
+        self.stations.iter().map(|station| station.flow().lost).sum()
+    }
+
     /// Delivers the packets, as far as no other hold concerns them, and ends the hold.
     ///
     /// # Errors
