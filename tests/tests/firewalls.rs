@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use netns_test::{Firewall, Nat, Node, Router, Topology, netns_test};
+use netns_test_tests::rerun;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
@@ -197,4 +198,30 @@ async fn a_private_link_is_known_to_those_on_it(app: Node, db: Node, user: Node)
     }
     assert!(db.routes()?.iter().all(|route| route.gateway.is_none()));
     Ok(())
+}
+
+#[netns_test(
+    nodes(inside, outside),
+    routers(gate { nat = home, uplink = outside }),
+    links(inside -- gate, gate -- outside),
+)]
+#[ignore = "fails on purpose"]
+async fn a_closed_gate(inside: Node, outside: Node, gate: Router) -> io::Result<()> {
+    let far = outside.bind_udp((outside.ip6(), 4000)).await?;
+    far.send_to(b"in", (inside.ip6(), 4000)).await?;
+    let far = outside.bind_udp((outside.ip4(), 4000)).await?;
+    let uplink = gate.interface("eth1")?.addresses()?;
+    let outer = uplink.iter().map(|address| address.ip).find(IpAddr::is_ipv4).expect("an address");
+    far.send_to(b"in", (outer, 4000)).await?;
+    panic!("nothing came");
+}
+
+#[test]
+fn a_report_tells_what_a_router_has_stopped() {
+    for outcome in [rerun("a_closed_gate").run(), rerun("a_closed_gate").as_ordinary_user().run()] {
+        outcome.failed_with(&[
+            "gate  1 packet was stopped by its firewall: begins outside\n",
+            "1 packet was stopped by its NAT: not mapped\n",
+        ]);
+    }
 }

@@ -11,12 +11,16 @@ use crate::plan::GatewayPlan;
 /// The port of name servers.
 const DNS: u16 = 53;
 
+pub(super) fn table() -> Table {
+    Table::new(Family::Inet, "firewall")
+}
+
 pub(super) fn add(gateway: &GatewayPlan, batch: &mut Batch) {
     if gateway.firewall == Firewall::Open {
         return;
     }
     let uplink = gateway.uplink.as_str();
-    let table = Table::new(Family::Inet, "firewall");
+    let table = table();
     let forward = table.base_chain("forward", ChainKind::Filter, Hook::Forward, 0).policy(Policy::Accept);
     let input = table.base_chain("input", ChainKind::Filter, Hook::Input, 0);
     batch.add_table(&table);

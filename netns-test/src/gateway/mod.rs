@@ -7,12 +7,44 @@ mod translate;
 use std::time::Duration;
 use std::{fs, io};
 
+use netns_test_model::graph::Firewall;
+
 pub use self::mappings::NatMapping;
 pub(crate) use self::mappings::{flush, mappings};
 use crate::error::{Doing, Error};
 use crate::netlink::nftables::{Batch, NftSocket};
 use crate::plan::GatewayPlan;
 use crate::sysctl;
+
+/// How many packets a rule has stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stopped {
+    /// `firewall` or `NAT`.
+    pub(crate) by: &'static str,
+    /// Why, as in "begins outside".
+    pub(crate) why: String,
+    pub(crate) packets: u64,
+}
+
+/// What the rules of a router have stopped so far; the calling thread is in its network namespace.
+pub(crate) fn stopped(gateway: &GatewayPlan) -> io::Result<Vec<Stopped>> {
+    let socket = NftSocket::open()?;
+    let tables = [
+        (gateway.firewall != Firewall::Open, "firewall", filter::table()),
+        (gateway.nat.is_some(), "NAT", translate::table()),
+    ];
+    let mut stopped = Vec::new();
+    for (_, by, table) in tables.into_iter().filter(|(is_there, ..)| *is_there) {
+        for rule in socket.rules(&table, None)? {
+            if let (Some(why), Some(counted)) =
+                (rule.comment, rule.counted.filter(|counted| counted.packets > 0))
+            {
+                stopped.push(Stopped { by, why, packets: counted.packets });
+            }
+        }
+    }
+    Ok(stopped)
+}
 
 /// Has the calling thread's network namespace, a router's, do what the plan says. No packet has passed it yet.
 pub(crate) fn apply(router: &str, gateway: &GatewayPlan) -> Result<(), Error> {

@@ -35,6 +35,10 @@ const SIZE: u32 = 2 * 65_536;
 /// Long after a claim its port is in `ports`; no mapping is forgotten sooner.
 const CLAIM: Duration = Duration::from_secs(1);
 
+pub(super) fn table() -> Table {
+    Table::new(Family::Ip, "nat")
+}
+
 /// The table of a router, and what it keeps there.
 pub(super) struct Translation {
     pub(super) table: Table,
@@ -49,7 +53,7 @@ pub(super) struct Translation {
 
 impl Translation {
     pub(super) fn new(plan: &NatPlan) -> Self {
-        let table = Table::new(Family::Ip, "nat");
+        let table = table();
         let timeout = plan.nat.udp_timeout;
         let outer = [Type::InetProto, Type::InetService];
         let endpoint: &[Type] = &[Type::Ipv4Addr, Type::InetService, Type::Ipv4Addr, Type::InetService];

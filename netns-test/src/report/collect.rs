@@ -18,8 +18,8 @@ use crate::namespace::{Depth, Namespaces, enter};
 use crate::netlink::{DiagSocket, RouteSocket, state};
 use crate::network::Net;
 use crate::node::NodeState;
-use crate::plan::Plan;
-use crate::{processes, sys, worker};
+use crate::plan::{NodePlan, Plan};
+use crate::{gateway, processes, sys, worker};
 
 /// How long a collection may take. Hosts that are not reached by then are left out.
 const BUDGET: Duration = Duration::from_secs(2);
@@ -69,8 +69,8 @@ fn look(net: &Net, nodes: &[Arc<NodeState>], plan: &Plan, body: Option<i32>) -> 
             break;
         }
         let name = || node.map_or("the body", |node: usize| nodes[node].name());
-        let forwards = node.is_some_and(|node| plan.nodes[node].forwards);
-        match host(net, node, namespaces, forwards, &owners) {
+        let planned = node.map(|node| &plan.nodes[node]);
+        match host(net, node, planned, namespaces, &owners) {
             Ok(host) => snapshot.hosts.push(host),
             Err(error) => snapshot.gaps.push(format!("the state of {}: {error}", name())),
         }
@@ -107,10 +107,11 @@ fn directions(net: &Net) -> Vec<Direction> {
 fn host(
     net: &Net,
     node: Option<usize>,
+    planned: Option<&NodePlan>,
     namespaces: &Namespaces,
-    forwards: bool,
     owners: &Owners,
 ) -> io::Result<Host> {
+    let forwards = planned.is_some_and(|node| node.forwards);
     let _inside = enter(namespaces, Depth::Network)?;
     let socket = RouteSocket::open()?;
     let mut counters = Counters::default();
@@ -138,6 +139,10 @@ fn host(
         sockets: sockets.iter().map(|socket| owned(socket, owners)).collect(),
         counters,
         forwards_not: forwards_not.map(|(_, family, _)| *family).collect(),
+        stopped: match planned.and_then(|node| node.gateway.as_ref()) {
+            Some(gateway) => gateway::stopped(gateway)?,
+            None => Vec::new(),
+        },
     })
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use netns_test_model::graph::{Conditions, Wire};
 
 use super::hops::{Hop, Links};
+use crate::gateway::Stopped;
 use crate::netlink::state::{Address, Link, Neighbour, Protocol, Route, SocketState};
 use crate::plan::Plan;
 use crate::wire::Tally;
@@ -111,6 +112,8 @@ pub(super) struct Host {
     pub(super) counters: Counters,
     /// Which of IPv4 and IPv6 it does not forward.
     pub(super) forwards_not: Vec<&'static str>,
+    /// What a router's NAT and firewall have stopped.
+    pub(super) stopped: Vec<Stopped>,
 }
 
 /// A socket and who holds it.

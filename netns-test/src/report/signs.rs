@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::data::{Host, Report, Socket};
 use super::suspects::{errors, suspects};
+use crate::gateway::Stopped;
 use crate::netlink::state::{Link, Route, RouteKind, RouteProtocol, SocketState};
 use crate::plan::{InterfacePlan, NodePlan, RoutePlan};
 
@@ -40,10 +41,19 @@ pub(super) fn signs(report: &Report) -> Vec<Sign> {
     };
     [interfaces, addresses, routes, refusals].into_iter().for_each(|kind| signs.extend(of_hosts(kind)));
     signs.extend(suspects(report));
-    [waiting, neighbours].into_iter().for_each(|kind| signs.extend(of_hosts(kind)));
+    [stopped, waiting, neighbours].into_iter().for_each(|kind| signs.extend(of_hosts(kind)));
     signs.extend(counters(report));
     signs.extend(errors(report));
     signs
+}
+
+/// What a router's NAT and firewall have let through neither way.
+fn stopped(_: &Report, host: &Host) -> Vec<String> {
+    let line = |stopped: &Stopped| {
+        let packets = plural(stopped.packets, "packet was", "packets were");
+        format!("{packets} stopped by its {}: {}", stopped.by, stopped.why)
+    };
+    host.stopped.iter().map(line).collect()
 }
 
 fn plan<'a>(report: &'a Report, host: &Host) -> Option<&'a NodePlan> {
