@@ -258,6 +258,23 @@ fn what_is_kept_is_bounded_and_has_the_first_and_the_last_packets() {
     assert_eq!(sizes.last(), Some(&(256 - 42)));
 }
 
+#[netns_test(nodes = 2, family = v4)]
+#[ignore = "fails on purpose"]
+async fn says_and_talks(client: Node, server: Node) {
+    client.command("sh").args(["-c", "echo about to ask"]).status().await.expect("sh is there");
+    talk(&client, &server).await.expect("they talk");
+    panic!("on purpose");
+}
+
+#[test]
+fn the_page_has_what_programs_wrote() {
+    let directory = Directory::new("log");
+    directory.of(rerun("says_and_talks")).run().failed_with(&["on purpose"]);
+    let page = fs::read_to_string(&directory.files("packets.html")[0]).expect("a page");
+    let log = between(&page, "\"logs\":[", "]]");
+    assert!(log.ends_with(",0,\"client/sh: about to ask\""), "{log}");
+}
+
 /// The text between two others.
 fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
     let (_, rest) = text.split_once(before).unwrap_or_else(|| panic!("no `{before}`"));

@@ -26,6 +26,12 @@ impl Programs {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The last lines that each of them has written, with their times, by the clock of the packets.
+    pub(crate) fn log(&self, most: usize) -> Vec<(u64, String)> {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.iter().flat_map(|running| running.log(most)).collect()
+    }
+
     /// How those failed of which the test does not know yet.
     pub(crate) fn failures(&self) -> Vec<String> {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);

@@ -73,6 +73,8 @@ struct State {
     is_reaped: bool,
     streams: [Stream; 2],
     lines: Vec<String>,
+    /// When each was read, by the clock of the packets.
+    times: Vec<u64>,
     /// Why it cannot be watched any more.
     broken: Option<String>,
     /// Whether the test knows of its end, or has brought it about.
@@ -91,6 +93,14 @@ struct Stream {
 }
 
 impl Running {
+    /// The last lines that it has written, with their times, by the clock of the packets.
+    pub(crate) fn log(&self, most: usize) -> Vec<(u64, String)> {
+        let state = self.state();
+        let first = state.lines.len().saturating_sub(most);
+        let lines = state.times.iter().copied().zip(&state.lines).skip(first);
+        lines.map(|(time, line)| (time, format!("{}: {line}", self.name))).collect()
+    }
+
     /// Watches a program that has just been started, on a thread of its own.
     pub(super) fn watch(name: String, mut child: Leash, pipes: Pipes) -> Result<Arc<Self>, Error> {
         let id = child.0.id();
@@ -195,12 +205,13 @@ impl Running {
             };
             let mut new = Vec::new();
             self.update(|state| {
-                let State { streams, lines, .. } = state;
+                let State { streams, lines, times, .. } = state;
                 let stream = &mut streams[index];
                 stream.bytes.extend_from_slice(&buffer[..read]);
                 stream.is_open = read > 0;
                 new = stream.cut_lines();
                 lines.extend_from_slice(&new);
+                times.resize(lines.len(), sys::packets::now());
             });
             for line in new {
                 match index {

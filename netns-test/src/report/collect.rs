@@ -21,6 +21,9 @@ use crate::node::NodeState;
 use crate::plan::{NodePlan, Plan};
 use crate::{gateway, processes, sys, worker};
 
+/// How many lines of each program are kept for the page.
+const LINES: usize = 1000;
+
 /// How long a collection may take. Hosts that are not reached by then are left out.
 const BUDGET: Duration = Duration::from_secs(2);
 
@@ -83,6 +86,7 @@ fn look(net: &Net, nodes: &[Arc<NodeState>], plan: &Plan, body: Option<i32>) -> 
     }
     for (index, node) in nodes.iter().enumerate() {
         snapshot.deaths.extend(node.programs.failures().into_iter().map(|text| (index, text)));
+        snapshot.log.extend(node.programs.log(LINES).into_iter().map(|(time, line)| (time, index, line)));
     }
     snapshot.faults = net.faults.lines(net.clock.started.get().copied());
     snapshot.programs = owners.programs;

@@ -83,6 +83,8 @@ pub(super) struct Snapshot {
     pub(super) directions: Vec<Direction>,
     /// What random fates follow, where packets have some.
     pub(super) seed: Option<u64>,
+    /// What programs wrote: when, by the clock of the packets; the node; the line.
+    pub(super) log: Vec<(u64, usize, String)>,
     /// What could not be collected, and why, a line each.
     pub(super) gaps: Vec<String>,
 }

@@ -49,14 +49,19 @@ fn data(report: &Report) -> String {
     let signs = signs(report).into_iter().map(|sign| {
         list([string(report.place(sign.node)), string(&sign.text.replace('\n', "; "))].into_iter())
     });
+    let logs = report.snapshot.log.iter().map(|(time, node, line)| {
+        let time = time.saturating_sub(*started) / 1000;
+        list([time.to_string(), node.to_string(), string(line)].into_iter())
+    });
     let packets = hops[omitted..].iter().map(|hop| packet(report, hop, *started));
     format!(
-        "{{\"test\":{},\"how\":{},\"nodes\":{},\"links\":{},\"signs\":{},\"omitted\":{omitted},\"logs\":[],\"packets\":{}}}",
+        "{{\"test\":{},\"how\":{},\"nodes\":{},\"links\":{},\"signs\":{},\"omitted\":{omitted},\"logs\":{},\"packets\":{}}}",
         string(&report.test),
         string(&title(report)),
         list(nodes),
         list(links),
         list(signs),
+        list(logs),
         list(packets)
     )
 }
