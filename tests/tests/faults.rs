@@ -374,3 +374,21 @@ fn the_report_tells_of_faults() {
         "ms: `a` is isolated (tests/tests/faults.rs:",
     ]);
 }
+
+#[netns_test(nodes = 2)]
+async fn a_link_is_cut_by_its_handle(a: Node, b: Node, network: Network) -> io::Result<()> {
+    let (mut way, mut back) = (Way::open(&a, &b, true).await?, Way::open(&b, &a, true).await?);
+    let link = network.link(&a, &b)?;
+    is_cut(&mut way, [link.cut()?, link.cut_from(&a)?]).await?;
+    is_cut(&mut back, [link.cut()?]).await?;
+    let one_way = link.cut_from(&a)?;
+    back.works().await?;
+    is_cut(&mut way, [one_way]).await?;
+    // Held, it arrives.
+    let hold = link.hold()?;
+    let first = way.send().await?;
+    hold.release()?;
+    way.send().await?;
+    assert_eq!(way.arrived().await?, [first]);
+    Ok(())
+}

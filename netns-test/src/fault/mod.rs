@@ -8,6 +8,7 @@ mod frames;
 mod group;
 mod hold;
 mod hook;
+mod link;
 mod partition;
 
 use std::fmt;

@@ -174,7 +174,7 @@ impl Interface {
         self.cut_ways(false, true, Location::caller())
     }
 
-    fn cut_ways(&self, sent: bool, received: bool, place: &Location<'_>) -> Result<Fault, Error> {
+    pub(super) fn cut_ways(&self, sent: bool, received: bool, place: &Location<'_>) -> Result<Fault, Error> {
         let ways = match (sent, received) {
             (true, true) => "",
             (true, false) => " on the way out",
