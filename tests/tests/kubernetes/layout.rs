@@ -225,6 +225,28 @@ fn mistakes_are_told_in_the_words_of_the_attribute(cluster: Cluster) {
     );
 }
 
+/// Neighbours are written down: so many learnt ones the kernel would not keep.
+#[netns_test(kubernetes(nodes = 10, pods_per_node = 30))]
+async fn hundreds_of_pods_reach_each_other(cluster: Cluster, pods: [Pod; 300]) -> io::Result<()> {
+    let step = pods.len() / 2 + 1;
+    for (index, from) in pods.iter().enumerate() {
+        let to = &pods[(index + step) % pods.len()];
+        let listener = to.listen_tcp("[::]:80").await?;
+        for ip in [IpAddr::from(to.ip4()), to.ip6().into()] {
+            from.connect_tcp((ip, 80)).await?;
+            listener.accept().await?;
+        }
+    }
+    let started = cluster.node(9).pod("late").start()?;
+    assert_eq!(started.ip4().to_string(), "10.244.9.32");
+    Ok(())
+}
+
+#[netns_test(kubernetes(nodes = 2, pods_per_node = 10))]
+async fn twenty_pods(cluster: Cluster) {
+    assert_eq!(cluster.pods().len(), 20);
+}
+
 #[netns_test(nodes = 1)]
 fn other_networks_are_no_clusters(server: Node) {
     let message = server.network().unwrap().cluster().unwrap_err().to_string();
