@@ -8,6 +8,8 @@ use std::{
 };
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+#[cfg(feature = "kubernetes")]
+use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressFlags, AddressHeader, AddressMessage},
@@ -17,7 +19,6 @@ use netlink_packet_route::{
     },
     neighbour::{NeighbourAttribute, NeighbourMessage},
     route::{RouteAttribute, RouteHeader, RouteMessage, RouteNextHop, RouteVia},
-    rule::{RuleAction, RuleAttribute, RuleMessage},
 };
 use netlink_sys::protocols::NETLINK_ROUTE;
 use nix::libc;
