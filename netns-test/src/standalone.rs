@@ -106,9 +106,12 @@ impl Topology {
             gate::enter(gate::nodes(&model)).map_err(|cause| Error::because("make the network", cause))?;
         panics::ensure_hook();
         let plan = plan::plan(&model);
+        let mut packets = Wanted::never();
+        // What reads a capture of the body's own.
+        packets.start()?;
         let life = || {
             prepare_thread()?;
-            let net = provision::provision(NAME, plan, Runtime::CurrentThread, None, Wanted::never())?;
+            let net = provision::provision(NAME, plan, Runtime::CurrentThread, None, packets)?;
             net.report.begin(false);
             if let Err(error) = net.begin() {
                 tear_down(&net)?;

@@ -13,6 +13,9 @@ use crate::sys::packets::{self, Buffers};
 const TICK: Duration = Duration::from_millis(3);
 const BUSY_TICK: Duration = Duration::from_micros(500);
 
+/// How long it rests at most.
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+
 /// From how many packets in a tick on a tap is busy.
 const MUCH: usize = 64;
 
@@ -86,9 +89,17 @@ fn record() {
         let read = running.iter().map(|recording| recording.drain(&mut buffers)).max();
         drop(running);
         let tick = if read > Some(MUCH) { BUSY_TICK } else { TICK };
-        match wants_all {
-            true => thread::sleep(tick),
-            false => thread::sleep(tick.max(started.elapsed() * (SHARE - 1))),
+        if wants_all {
+            thread::sleep(tick);
+            continue;
         }
+        // A drain that was interrupted took no processor: no pause is longer than what a queue can stand.
+        let pause = tick.max(started.elapsed() * (SHARE - 1)).min(LONGEST_PAUSE);
+        // Until somebody wants all of them.
+        let goes_on = |recordings: &mut Recordings| {
+            let running: Vec<Arc<Recording>> = recordings.running.iter().filter_map(Weak::upgrade).collect();
+            !running.iter().any(|recording| recording.keeps_all())
+        };
+        drop(CHANGED.wait_timeout_while(self::recordings(), pause, goes_on));
     }
 }

@@ -99,7 +99,12 @@ pub(crate) struct Lost {
 impl Recorded {
     /// All frames, in the order of their times.
     pub(crate) fn frames(&self) -> Vec<&Frame> {
-        let mut frames: Vec<&Frame> = self.first.iter().chain(&self.last).collect();
+        self.frames_from(0)
+    }
+
+    /// Those after the first `seen` that were read, in the order of their times.
+    pub(crate) fn frames_from(&self, seen: usize) -> Vec<&Frame> {
+        let mut frames: Vec<&Frame> = self.first.iter().chain(&self.last).skip(seen).collect();
         // What is sent comes before it is received in the same nanosecond; otherwise as they were read.
         frames.sort_by_key(|frame| (frame.time, !frame.is_sent()));
         frames
@@ -196,8 +201,8 @@ impl State {
             }
             count += read;
         }
-        // What was lost has filled the queue before.
-        if count > 2
+        // What was lost has filled the queue before: with two packets, or one, where many nodes share the room.
+        if count > 0
             && let lost @ 1.. = packets::lost(tap.as_fd())?
         {
             self.kept.lost.push(Lost { node, count: lost.into(), time: packets::now() });

@@ -282,6 +282,11 @@ impl Capture {
     /// Packets came faster than they could be read, so that some are missing; there are more than 64 MiB of them; the kernel's own; the
     /// test has ended.
     pub fn packets(&self) -> Result<Traffic, Error> {
+        self.packets_from(0).map(|(traffic, _)| traffic)
+    }
+
+    /// Those that were read after the first `seen`, and how many have been read by now.
+    fn packets_from(&self, seen: usize) -> Result<(Traffic, usize), Error> {
         let operation = "read captured packets";
         let net = self.net.upgrade().filter(|net| !net.has_ended());
         let net = net.ok_or_else(|| Error::because(operation, "the test has ended"))?;
@@ -294,7 +299,7 @@ impl Capture {
         }
         let started = net.report.started();
         let mut names: HashMap<(usize, u32), String> = HashMap::new();
-        let frames = recorded.frames().into_iter();
+        let frames = recorded.frames_from(seen).into_iter();
         let wanted = frames.filter(|frame| self.interface.is_none_or(|index| index == frame.interface));
         let packets = wanted.map(|frame| {
             let node = &recorded.nodes[frame.node];
@@ -307,12 +312,12 @@ impl Capture {
                 packet: frame.decode(),
             }
         });
-        Ok(Traffic(packets.collect()))
+        Ok((Traffic(packets.collect()), recorded.first.len()))
     }
 
     /// Waits for a packet, and returns the first one, which may have passed before.
     ///
-    /// `what` says in the error what was waited for, as in "the third SYN".
+    /// `is_it` is shown every packet once, in the order in which they were read: it may count. `what` says in the error what was waited for, as in "the third SYN".
     ///
     /// # Errors
     /// The test's timeout is about to pass: the error shows the last packets. As for [`packets`](Self::packets).
@@ -321,10 +326,10 @@ impl Capture {
         what: &str,
         mut is_it: impl FnMut(&Captured) -> bool,
     ) -> Result<Captured, Error> {
-        let deadline = self.deadline();
+        let (deadline, mut shown) = (self.deadline(), 0);
         let mut pause = FIRST_PAUSE;
         loop {
-            if let Some(found) = self.find(what, deadline, &mut is_it)? {
+            if let Some(found) = self.find(what, deadline, &mut shown, &mut is_it)? {
                 return Ok(found);
             }
             tokio::time::sleep(pause).await;
@@ -341,12 +346,12 @@ impl Capture {
         what: &str,
         mut is_it: impl FnMut(&Captured) -> bool,
     ) -> Result<Captured, Error> {
-        let deadline = self.deadline();
+        let (deadline, mut shown) = (self.deadline(), 0);
         // What is waited for may come about by the very node whose thread waits.
         let _waiting = Waiting::start();
         let mut pause = FIRST_PAUSE;
         loop {
-            if let Some(found) = self.find(what, deadline, &mut is_it)? {
+            if let Some(found) = self.find(what, deadline, &mut shown, &mut is_it)? {
                 return Ok(found);
             }
             std::thread::sleep(pause);
@@ -362,15 +367,18 @@ impl Capture {
         &self,
         what: &str,
         deadline: Option<Instant>,
+        shown: &mut usize,
         is_it: &mut impl FnMut(&Captured) -> bool,
     ) -> Result<Option<Captured>, Error> {
-        let packets = self.packets()?;
-        if let Some(found) = packets.iter().find(|packet| is_it(packet)) {
+        let (news, read) = self.packets_from(*shown)?;
+        *shown = read;
+        if let Some(found) = news.iter().find(|packet| is_it(packet)) {
             return Ok(Some(found.clone()));
         }
         if deadline.is_none_or(|deadline| Instant::now() < deadline) {
             return Ok(None);
         }
+        let packets = self.packets()?;
         if let Some(net) = self.net.upgrade() {
             // The first is the cause of what follows.
             net.own_failure.get_or_init(|| "a wait that gave up".to_owned());

@@ -19,8 +19,10 @@ const PAGE: &str = "packets.html";
 pub(crate) fn write_packets(net: &Net) -> Result<(), Error> {
     let operation = || format!("write {FILE}");
     let recorded = match net.packets.so_far() {
-        // Why there are none is said where they would be shown.
         None => return Ok(()),
+        // A test that passes shows no report that could say why.
+        Some(Err(cause)) if net.packets.are_kept_always() => return Err(Error::because(operation(), cause)),
+        // It is said where they would be shown.
         Some(Err(_)) => return Ok(()),
         Some(Ok(recorded)) => recorded,
     };

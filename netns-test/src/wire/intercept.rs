@@ -28,11 +28,18 @@ type Decide = Box<dyn FnMut(&Packet) -> Verdict + Send>;
 struct Interceptor {
     id: u64,
     decide: Mutex<Decide>,
-    held: Mutex<Vec<Vec<u8>>>,
+    held: Mutex<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    frames: Vec<Vec<u8>>,
+    /// Nobody can release more.
+    has_ended: bool,
 }
 
 impl Interceptor {
-    fn held(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+    fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -79,8 +86,12 @@ impl Desk {
                 Ok(Verdict::Pass) => {}
                 Ok(Verdict::Drop) => return None,
                 Ok(Verdict::Hold) => {
-                    interceptor.held().push(packet.into_bytes());
-                    return None;
+                    let mut held = interceptor.held();
+                    // One that was ended meanwhile lets it pass.
+                    if !held.has_ended {
+                        held.frames.push(packet.into_bytes());
+                        return None;
+                    }
                 }
                 Ok(Verdict::Replace(mut frame)) => {
                     checksums::make_right(&mut frame);
@@ -140,7 +151,7 @@ impl Interception {
 
     /// How many packets are held.
     pub fn held(&self) -> usize {
-        self.interceptor.held().len()
+        self.interceptor.held().frames.len()
     }
 
     /// Lets the packets go that are held, in the order in which they came.
@@ -151,8 +162,8 @@ impl Interception {
     /// Lets the first `count` of them go.
     pub fn release_first(&self, count: usize) {
         let mut held = self.interceptor.held();
-        let count = count.min(held.len());
-        self.desk.outgoing().extend(held.drain(..count));
+        let count = count.min(held.frames.len());
+        self.desk.outgoing().extend(held.frames.drain(..count));
         drop(held);
         (self.ring)();
     }
@@ -160,8 +171,10 @@ impl Interception {
 
 impl Drop for Interception {
     fn drop(&mut self) {
-        self.desk.interceptors().retain(|other| other.id != self.interceptor.id);
+        // What it held goes first: packets that come now are still held until it is gone.
+        self.interceptor.held().has_ended = true;
         self.release();
+        self.desk.interceptors().retain(|other| other.id != self.interceptor.id);
     }
 }
 

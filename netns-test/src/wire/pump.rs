@@ -161,6 +161,10 @@ impl Pump {
                 port.last = sent_at;
                 let desk = Arc::clone(&port.line.desks[port.side]);
                 if let Some(frame) = desk.judge(frame) {
+                    // What was released meanwhile came before it.
+                    for earlier in desk.take_outgoing() {
+                        self.send(from, sent_at, earlier);
+                    }
                     self.send(from, sent_at, frame);
                 }
             }
