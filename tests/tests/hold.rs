@@ -93,6 +93,20 @@ async fn datagrams_over_a_router(a: Node, b: Node, r: Router, network: Network) 
     datagrams(&a, &b, || r.interface("eth1").map_err(|_| unreachable!()).and_then(|eth1| eth1.hold())).await
 }
 
+#[netns_test(nodes(a, b), links(a -- b { mtu = 9000 }))]
+async fn large_packets_are_held_as_well(a: Node, b: Node, network: Network) -> io::Result<()> {
+    let (from, to) = (a.bind_udp(9).await?, b.bind_udp(7).await?);
+    let hold = network.hold([&a], [&b])?;
+    from.send_to(&[7; 8000], (b.ip(), 7)).await?;
+    a.wait_until("a held packet", |_| Ok(hold.held() == 1)).await?;
+    hold.release()?;
+    assert_eq!(to.recv(&mut [0; 9000]).await?, 8000);
+    // The way leads there from now on.
+    from.send_to(&[7; 8500], (b.ip(), 7)).await?;
+    assert_eq!(to.recv(&mut [0; 9000]).await?, 8500);
+    Ok(())
+}
+
 #[netns_test(nodes = 2, timeout = 60s)]
 async fn a_stream_is_whole(a: Node, b: Node, network: Network) -> io::Result<()> {
     for ip in [IpAddr::from(b.ip4()), b.ip6().into()] {

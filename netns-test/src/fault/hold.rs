@@ -334,6 +334,9 @@ struct Far {
     socket: PacketSocket,
 }
 
+/// The most that a veth can have (`ETH_MAX_MTU` in the kernel).
+const LARGEST_MTU: u32 = 65_535;
+
 impl Far {
     /// Makes the veth, in the node and in a new namespace that the calling thread moves to; returns its index in the node, where
     /// it is not switched on yet.
@@ -344,7 +347,9 @@ impl Far {
         unshare(CloneFlags::CLONE_NEWNET).doing(operation)?;
         let here = std::fs::File::open("/proc/thread-self/ns/net").doing(operation)?;
         let far = RouteSocket::open().doing(operation)?;
-        let ends = [LinkEnd::new(name), LinkEnd { netns: Some(here.as_fd()), ..LinkEnd::new(name) }];
+        // As large as whatever is led here.
+        let end = LinkEnd { mtu: Some(LARGEST_MTU), ..LinkEnd::new(name) };
+        let ends = [end, LinkEnd { netns: Some(here.as_fd()), ..end }];
         near.request(Request::veth(&ends[0], &ends[1]), operation)?;
         // It is to get packets as they would be on a wire.
         near.switch_off_offloads(name).doing(operation)?;
@@ -357,6 +362,8 @@ impl Far {
         let socket = PacketSocket::open().doing(operation)?;
         socket.bind(far_index).doing(operation)?;
         far.request(Request::set_up(far_index, true), operation)?;
+        // A socket remembers that its interface was off when it was bound.
+        socket.take_error().doing(operation)?;
         Ok((Self { socket }, near_index))
     }
 
