@@ -30,8 +30,8 @@ pub(crate) struct Witness {
     records: Mutex<Vec<Record>>,
     /// How many panics are being looked at right now.
     open: AtomicUsize,
-    /// How many guards of `allow_panics` are alive.
-    allowing: AtomicUsize,
+    /// The guards under which panics are allowed: in all of the network, or in one node and in the body.
+    allowing: Mutex<Vec<Option<String>>>,
     /// The polls of [`Watched`] futures that go on right now.
     polls: Mutex<Vec<Polling>>,
 }
@@ -73,24 +73,47 @@ pub(crate) struct Caught {
 #[must_use = "panics are allowed until this is dropped"]
 pub struct AllowPanics {
     net: Arc<Net>,
+    node: Option<String>,
 }
 
 impl AllowPanics {
     pub(crate) fn new(net: Arc<Net>) -> Self {
-        net.witness.allowing.fetch_add(1, Ordering::Relaxed);
-        Self { net }
+        Self::begin(net, None)
+    }
+
+    /// Allows those of one node, and of what the body has of it.
+    pub(crate) fn of(net: Arc<Net>, node: &str) -> Self {
+        Self::begin(net, Some(node.to_owned()))
+    }
+
+    fn begin(net: Arc<Net>, node: Option<String>) -> Self {
+        net.witness.allowing().push(node.clone());
+        Self { net, node }
     }
 }
 
 impl Drop for AllowPanics {
     fn drop(&mut self) {
-        self.net.witness.allowing.fetch_sub(1, Ordering::Relaxed);
+        let mut allowing = self.net.witness.allowing();
+        if let Some(position) = allowing.iter().position(|node| *node == self.node) {
+            allowing.swap_remove(position);
+        }
     }
 }
 
 impl Witness {
     fn records(&self) -> std::sync::MutexGuard<'_, Vec<Record>> {
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn allowing(&self) -> std::sync::MutexGuard<'_, Vec<Option<String>>> {
+        self.allowing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether panics are allowed there now; `None` is the body's own namespace.
+    fn allows(&self, place: Option<&str>) -> bool {
+        let allows = |node: &Option<String>| node.is_none() || place.is_none() || node.as_deref() == place;
+        self.allowing().iter().any(allows)
     }
 
     fn polls(&self) -> std::sync::MutexGuard<'_, Vec<Polling>> {
@@ -248,7 +271,9 @@ pub(crate) fn watched<R>(work: impl FnOnce() -> R) -> Result<R, Caught> {
         let unheard = || note(String::new(), text(&*payload).to_owned()).map(|noted| noted.record.clone());
         let record = LAST.take().or_else(unheard);
         if let Some(record) = &record {
-            record.set_uncaught(record.net.witness.allowing.load(Ordering::Relaxed) == 0);
+            let witness = &record.net.witness;
+            let node = witness.records()[record.index].node.clone();
+            record.set_uncaught(!witness.allows(node.as_deref()));
         }
         Caught { payload, record }
     })
@@ -449,7 +474,7 @@ fn note(location: String, message: String) -> Option<Noted> {
     let net = place.net.upgrade()?;
     let task = tokio::task::try_id();
     let watched = WATCHED.get().is_some_and(|outer| outer == task);
-    let allowed = net.witness.allowing.load(Ordering::Relaxed) > 0;
+    let allowed = net.witness.allows(place.node.as_deref());
     net.witness.open.fetch_add(1, Ordering::AcqRel);
     let index = {
         let mut records = net.witness.records();

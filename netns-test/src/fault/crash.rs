@@ -102,7 +102,7 @@ fn crash(net: &Arc<Net>, node: Node, place: &Location<'_>) -> Result<Crashed, Er
     // From here on a refusal drops it, which starts the node again.
     let mut crashed = Crashed { node, cut: Some(cut), left: Vec::new() };
     // What is destroyed under its owner is told by errors, and may panic over them.
-    let _told = AllowPanics::new(Arc::clone(net));
+    let _told = AllowPanics::of(Arc::clone(net), crashed.node.name());
     crashed.left = teardown::empty(net, &crashed.node)?;
     if !crashed.left.is_empty() {
         let names = crashed.left.join(", ");

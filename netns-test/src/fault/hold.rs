@@ -130,7 +130,8 @@ impl Interface {
 
 /// Packets are kept until this is dropped, or until [`release`](Hold::release): then they are delivered, in order.
 ///
-/// Holds nest and overlap: a packet goes when the last one that concerns it has ended.
+/// Holds nest and overlap: a packet goes when the last one that concerns it has ended. With a node that leaves its network go the
+/// packets that wait at its interfaces.
 #[must_use = "the packets are released when this is dropped"]
 pub struct Hold {
     net: Weak<Net>,
@@ -150,7 +151,7 @@ impl Hold {
         let mut hold = Self { net: Arc::downgrade(net), number, stations: Vec::new() };
         for (interface, kinds) in held {
             let station = interface.node().station(&interface)?;
-            station.flow().holds.push((number, kinds));
+            station.begin(number, kinds);
             hold.stations.push(station);
         }
         Ok(hold)
@@ -164,9 +165,9 @@ impl Hold {
         self.stations.iter().map(|station| station.flow().waiting.len()).sum()
     }
 
-    /// How many packets could not be kept so far, for lack of room for instance.
+    /// How many packets could not be kept since it began, for lack of room for instance.
     pub fn lost(&self) -> u64 {
-        self.stations.iter().map(|station| station.flow().lost).sum()
+        self.stations.iter().map(|station| station.flow().lost_since(self.number)).sum()
     }
 
     /// Delivers the packets, as far as no other hold concerns them, and ends the hold.
@@ -203,26 +204,47 @@ impl fmt::Debug for Hold {
 /// Where the packets that an interface sends are kept, or pass.
 pub(crate) struct Station {
     interface: String,
-    /// Sends by the interface. What it sends is marked, and so comes here no more.
-    sender: OwnedFd,
+    /// The index of its veth's end in the node.
+    #[cfg(feature = "kubernetes")]
+    near: std::sync::OnceLock<u32>,
     flow: Mutex<Flow>,
-    /// The thread ends when this is closed.
-    _stop: OwnedFd,
 }
 
-#[derive(Default)]
 struct Flow {
-    holds: Vec<(u16, Vec<Frames>)>,
+    /// `None` when the station has ended: guards may outlive it.
+    open: Option<Open>,
+    holds: Vec<Holding>,
     waiting: VecDeque<Vec<u8>>,
     bytes: usize,
-    /// How many packets were lost, and why.
+    /// How many packets were lost, and why the last ones were.
     lost: u64,
     why: String,
 }
 
+struct Open {
+    /// Sends by the interface. What it sends is marked, and so comes here no more.
+    sender: OwnedFd,
+    /// The thread ends when this is closed.
+    _stop: OwnedFd,
+}
+
+/// What one hold is about.
+struct Holding {
+    number: u16,
+    kinds: Vec<Frames>,
+    /// How many packets were lost before it began.
+    lost_before: u64,
+}
+
 impl Flow {
     fn holds(&self, frame: &[u8]) -> bool {
-        self.holds.iter().any(|(_, kinds)| kinds.iter().any(|kind| kind.matches(frame)))
+        self.holds.iter().any(|hold| hold.kinds.iter().any(|kind| kind.matches(frame)))
+    }
+
+    /// How many packets were lost since a hold began.
+    fn lost_since(&self, number: u16) -> u64 {
+        let hold = self.holds.iter().find(|hold| hold.number == number);
+        hold.map_or(0, |hold| self.lost - hold.lost_before)
     }
 
     fn lose(&mut self, count: u64, why: &str) {
@@ -234,6 +256,30 @@ impl Flow {
 impl Station {
     fn flow(&self) -> MutexGuard<'_, Flow> {
         self.flow.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self, number: u16, kinds: Vec<Frames>) {
+        let mut flow = self.flow();
+        let lost_before = flow.lost;
+        flow.holds.push(Holding { number, kinds, lost_before });
+    }
+
+    /// Ends it for good, with what it keeps.
+    pub(crate) fn stop(&self) {
+        let mut flow = self.flow();
+        flow.open = None;
+        flow.holds.clear();
+        flow.waiting.clear();
+        flow.bytes = 0;
+    }
+
+    /// Ends it, its interface being gone, and removes its veth from the node: another one may get the name.
+    #[cfg(feature = "kubernetes")]
+    pub(crate) fn take_away(&self, socket: &RouteSocket) -> Result<(), Error> {
+        let describe = || format!("remove what held the packets of `{}`", self.interface);
+        let removed = self.near.get().map(|near| socket.request(Request::delete_link(*near), describe));
+        self.stop();
+        removed.map_or(Ok(()), hook::tolerate_absence)
     }
 
     /// Keeps a frame, or passes it on.
@@ -251,7 +297,8 @@ impl Station {
 
     fn send(&self, flow: &mut Flow, frame: &[u8]) {
         loop {
-            match send(self.sender.as_raw_fd(), frame, MsgFlags::empty()) {
+            let Some(open) = &flow.open else { return };
+            match send(open.sender.as_raw_fd(), frame, MsgFlags::empty()) {
                 Err(Errno::EINTR) => {}
                 Err(error) => return flow.lose(1, &format!("the interface refused them: {error}")),
                 Ok(_) => return,
@@ -262,7 +309,8 @@ impl Station {
     /// Ends a hold. Under the lock, so that nothing overtakes what goes now.
     fn end(&self, number: u16) -> Result<(), Error> {
         let mut flow = self.flow();
-        flow.holds.retain(|(other, _)| *other != number);
+        let Some(hold) = flow.holds.iter().position(|hold| hold.number == number) else { return Ok(()) };
+        let lost_before = flow.holds.remove(hold).lost_before;
         let waiting = std::mem::take(&mut flow.waiting);
         flow.bytes = 0;
         for frame in waiting {
@@ -273,7 +321,7 @@ impl Station {
                 self.send(&mut flow, &frame);
             }
         }
-        match std::mem::take(&mut flow.lost) {
+        match flow.lost - lost_before {
             0 => Ok(()),
             lost => {
                 let operation = format!("keep all packets that `{}` has sent", self.interface);
@@ -290,8 +338,19 @@ impl Station {
         let near = interface.node().route_socket().doing(operation)?;
         let sender = interface.node().packet_sender(interface.index(), MARK).doing(operation)?;
         let (stopped, stop) = pipe2(nix::fcntl::OFlag::O_CLOEXEC).doing(operation)?;
-        let station =
-            Arc::new(Self { interface: interface.to_string(), sender, flow: Mutex::default(), _stop: stop });
+        let station = Arc::new(Self {
+            interface: interface.to_string(),
+            #[cfg(feature = "kubernetes")]
+            near: std::sync::OnceLock::new(),
+            flow: Mutex::new(Flow {
+                open: Some(Open { sender, _stop: stop }),
+                holds: Vec::new(),
+                waiting: VecDeque::new(),
+                bytes: 0,
+                lost: 0,
+                why: String::new(),
+            }),
+        });
         // The veth's far end is in a namespace that only the thread is in, and that ends with it.
         let (tell, told) = oneshot::channel();
         let (weak, thread_s_name, node) = (Arc::downgrade(&station), name.clone(), interface.node().clone());
@@ -310,6 +369,8 @@ impl Station {
         })?;
         let gone = |_| Err(Error::because(operation(), "the thread that does it has ended"));
         let to = job::block_on(told).unwrap_or_else(gone)?;
+        #[cfg(feature = "kubernetes")]
+        station.near.get_or_init(|| to);
         // It is to say nothing by itself.
         interface.node().silence(&name).doing(operation)?;
         near.request(Request::set_up(to, true), || format!("switch on `{name}`"))?;
@@ -367,7 +428,7 @@ impl Far {
         Ok((Self { socket }, near_index))
     }
 
-    /// Brings what comes to the station, until that is gone.
+    /// Brings what comes to the station, until that is stopped or gone.
     fn serve(mut self, station: &Weak<Station>, stopped: &OwnedFd) {
         let mut frame = Vec::new();
         loop {
@@ -378,6 +439,19 @@ impl Far {
             match poll(&mut events, PollTimeout::NONE) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(error) => return fail(station, &format!("poll: {error}")),
+            }
+            let [heard, stops] = events.map(|event| event.revents().unwrap_or(PollFlags::empty()));
+            if !stops.is_empty() {
+                return;
+            }
+            if heard.contains(PollFlags::POLLERR) {
+                match self.socket.take_error() {
+                    Ok(None) => {}
+                    // Nobody but the kernel switches it off: as its other end is deleted.
+                    Ok(Some(error)) | Err(error) => {
+                        return fail(station, &format!("what leads them here is gone: {error}"));
+                    }
+                }
             }
             loop {
                 let Some(station) = station.upgrade() else { return };

@@ -14,14 +14,23 @@ use crate::node::Interface;
 /// The priority number of what is asked last: what a test's faults let vanish is not redirected.
 const LAST: u16 = u16::MAX;
 
-/// How many faults have filters on which interface of a node, and whether the place for them was there before.
+/// Which faults have filters on which interface of a node, and whether the place for them was there before.
 #[derive(Debug, Default)]
 pub(crate) struct Hooked(Mutex<HashMap<u32, Place>>);
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Place {
-    users: usize,
+    /// The numbers of the faults.
+    users: Vec<u16>,
     is_ours: bool,
+}
+
+impl Hooked {
+    /// Forgets an interface that is gone.
+    #[cfg(feature = "kubernetes")]
+    pub(crate) fn forget(&self, index: u32) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&index);
+    }
 }
 
 /// What one fault lets vanish at one interface.
@@ -73,7 +82,7 @@ impl Hook {
         });
         match sent {
             Ok(()) => {
-                places.entry(index).or_insert(Place { users: 0, is_ours }).users += 1;
+                places.entry(index).or_insert(Place { users: Vec::new(), is_ours }).users.push(number);
                 Ok(())
             }
             Err(error) => {
@@ -92,10 +101,13 @@ impl Hook {
         let index = self.interface.index();
         let describe = || format!("remove the filters of a fault from `{}`", self.interface);
         let mut places = self.places();
+        let user = |place: &Place| place.users.iter().position(|user| *user == number);
+        let found = places.get_mut(&index).and_then(|place| user(place).map(|user| (place, user)));
+        // Forgotten: the interface is gone, and the one that has its index now is another.
+        let Some((place, user)) = found else { return Ok(()) };
+        place.users.swap_remove(user);
         let deleted = self.delete(number);
-        let Some(place) = places.get_mut(&index) else { return deleted };
-        place.users -= 1;
-        if place.users > 0 {
+        if !place.users.is_empty() {
             return deleted;
         }
         let is_ours = place.is_ours;
@@ -148,7 +160,7 @@ pub(super) fn redirect(interface: &Interface, to: u32) -> Result<(), Error> {
 }
 
 /// An interface that does not exist any more has no filters.
-fn tolerate_absence(result: Result<(), crate::netlink::NetlinkError>) -> Result<(), Error> {
+pub(super) fn tolerate_absence(result: Result<(), crate::netlink::NetlinkError>) -> Result<(), Error> {
     match result {
         Err(error) if error.source.raw_os_error() == Some(libc::ENODEV) => Ok(()),
         result => Ok(result?),

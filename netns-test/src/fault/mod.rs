@@ -122,7 +122,8 @@ impl Faults {
 /// A fault of the network, which ends when this is dropped, or by [`repair`](Fault::repair).
 ///
 /// Faults nest and overlap: each one's packets vanish until it ends itself, and a link works again when the last one that concerns
-/// it has ended. One that cannot be ended as it is dropped fails the test.
+/// it has ended. One that cannot be ended as it is dropped fails the test. With a node that leaves its network, a pod that is deleted
+/// for instance, what concerns its interfaces has ended.
 ///
 /// [`guide::faults`](crate::guide::faults) tells what each does to packets, connections and routes.
 #[must_use = "the fault ends when this is dropped"]
@@ -159,7 +160,7 @@ impl Fault {
         let text = format!("`{interface}` is unplugged");
         let mut fault = Self::begin(interface.node(), &text, place)?;
         fault.add(|active| {
-            interface.unplug_once_more()?;
+            interface.unplug_once_more(active.number)?;
             active.off.push(interface.clone());
             Ok(())
         })?;
@@ -218,8 +219,14 @@ impl Fault {
 impl Active {
     /// All of it, also where a part is refused; the first refusal is told.
     fn undo(&self) -> Result<(), Error> {
-        let hooks = self.hooks.iter().map(|hook| hook.remove(self.number));
-        let off = self.off.iter().map(Interface::plug_in_once);
+        // With a node that has left, its interfaces are gone.
+        let unless_gone = |interface: &Interface, undone| match undone {
+            Err(_) if interface.node().has_left() => Ok(()),
+            undone => undone,
+        };
+        let hooks = self.hooks.iter().map(|hook| unless_gone(&hook.interface, hook.remove(self.number)));
+        let off =
+            self.off.iter().map(|interface| unless_gone(interface, interface.plug_in_once(self.number)));
         hooks.chain(off).fold(Ok(()), Result::and)
     }
 }

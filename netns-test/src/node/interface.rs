@@ -5,7 +5,11 @@ use std::net::IpAddr;
 use std::sync::PoisonError;
 
 use super::Node;
+#[cfg(feature = "kubernetes")]
+use super::NodeState;
 use crate::error::Error;
+#[cfg(feature = "kubernetes")]
+use crate::netlink::RouteSocket;
 use crate::netlink::state::{Address, Link, Route, RouteProtocol};
 use crate::netlink::{Batch, Request};
 use crate::plan::InterfacePlan;
@@ -171,24 +175,26 @@ impl Interface {
         Self { node, name: plan.name.clone(), index: plan.index }
     }
 
-    /// Switches it off, unless a fault has done so already.
-    pub(crate) fn unplug_once_more(&self) -> Result<(), Error> {
+    /// Switches it off for the fault of this number, unless another one has done so already.
+    pub(crate) fn unplug_once_more(&self, fault: u16) -> Result<(), Error> {
         let mut unplugged = self.node.0.unplugged.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = unplugged.entry(self.index).or_default();
-        if *count == 0 {
+        let faults = unplugged.entry(self.index).or_default();
+        if faults.is_empty() {
             self.down()?;
         }
-        *count += 1;
+        faults.push(fault);
         Ok(())
     }
 
     /// Switches it on when the last fault is over.
-    pub(crate) fn plug_in_once(&self) -> Result<(), Error> {
+    pub(crate) fn plug_in_once(&self, fault: u16) -> Result<(), Error> {
         let mut unplugged = self.node.0.unplugged.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = unplugged.entry(self.index).or_default();
-        *count = count.saturating_sub(1);
+        let faults = unplugged.entry(self.index).or_default();
+        // Where it is forgotten, the interface is gone, and the one that has its index now is another.
+        let Some(position) = faults.iter().position(|other| *other == fault) else { return Ok(()) };
+        faults.swap_remove(position);
         // Under the lock, lest a fault that begins meanwhile be undone.
-        if *count == 0 { self.up() } else { Ok(()) }
+        if faults.is_empty() { self.up() } else { Ok(()) }
     }
 
     fn put_back(&self, kept: &Kept) -> Result<(), Error> {
@@ -208,6 +214,18 @@ impl Interface {
 
     fn failed(&self, operation: &str, error: io::Error) -> Error {
         Error::new(format!("{operation} `{self}`"), error)
+    }
+}
+
+#[cfg(feature = "kubernetes")]
+impl NodeState {
+    /// Forgets what faults did to an interface that is gone: another one may get its index.
+    pub(crate) fn forget_interface(&self, socket: &RouteSocket, index: u32) -> Result<(), Error> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).retain(|kept| kept.index != index);
+        self.unplugged.lock().unwrap_or_else(PoisonError::into_inner).remove(&index);
+        self.hooked.forget(index);
+        let station = self.stations.lock().unwrap_or_else(PoisonError::into_inner).remove(&index);
+        station.map_or(Ok(()), |station| station.take_away(socket))
     }
 }
 

@@ -64,8 +64,8 @@ pub(crate) struct NodeState {
     servers: Mutex<Vec<Arc<Worker>>>,
     /// What interfaces had before they were switched off.
     kept: Mutex<Vec<Kept>>,
-    /// How often interfaces are unplugged.
-    unplugged: Mutex<HashMap<u32, usize>>,
+    /// The faults for which interfaces are unplugged.
+    unplugged: Mutex<HashMap<u32, Vec<u16>>>,
     hooked: Hooked,
     /// Where packets of its interfaces are held.
     stations: Mutex<HashMap<u32, Arc<Station>>>,
@@ -127,9 +127,10 @@ impl NodeState {
         self.route.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Ends what holds its packets.
+    /// Ends what holds its packets, whoever still has a guard of it.
     pub(crate) fn end_stations(&self) {
-        self.stations.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let stations = std::mem::take(&mut *self.stations.lock().unwrap_or_else(PoisonError::into_inner));
+        stations.values().for_each(|station| station.stop());
     }
 
     /// Gives the netlink socket up: an open one keeps the namespace alive.
@@ -437,6 +438,11 @@ impl Node {
         self.net().map(Network)
     }
 
+    /// Whether it has left its network.
+    pub(crate) fn has_left(&self) -> bool {
+        self.0.has_left.load(Ordering::Acquire)
+    }
+
     /// Whether both are handles to one node.
     pub(crate) fn is(&self, other: &Self) -> bool {
         self.is_of(&other.0)
@@ -523,7 +529,7 @@ impl Node {
 
     pub(crate) fn net(&self) -> io::Result<Arc<Net>> {
         let net = self.running()?;
-        match self.0.has_left.load(Ordering::Acquire) {
+        match self.has_left() {
             true => Err(self.left()),
             false => Ok(net),
         }

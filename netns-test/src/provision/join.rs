@@ -129,15 +129,20 @@ pub(crate) fn leave(net: &Arc<Net>, state: &Arc<NodeState>) -> Result<bool, Erro
     let _crashed = node.begin_outage();
     {
         // What is destroyed under its owner is told by errors, and may panic over them.
-        let _told = AllowPanics::new(Arc::clone(net));
+        let _told = AllowPanics::of(Arc::clone(net), state.name());
         // The end of the test tells of threads that could not be ended.
         let _left = teardown::empty(net, &node)?;
     }
     state.has_left.store(true, Ordering::Release);
+    state.end_stations();
     drop(state.take_route_socket());
     let Some(to) = &state.joined else { return Ok(true) };
-    if let Some(far) = net.find(&to.name).and_then(|to| to.route_socket()) {
+    let Some(host) = net.find(&to.name) else { return Ok(true) };
+    if let Some(far) = host.route_socket() {
         cut(&far, to)?;
+        for interface in &to.interfaces {
+            host.forget_interface(&far, interface.index)?;
+        }
     }
     Ok(true)
 }

@@ -1,5 +1,6 @@
 //! A cluster's network is what Kubernetes gives: nodes and pods, names, services, and redirection to proxies.
 
+mod faults;
 mod layout;
 mod redirect;
 mod services;
