@@ -30,7 +30,8 @@ impl Node {
     /// routes, settings, rules of a firewall.
     ///
     /// # Errors
-    /// It has crashed already; the call comes from code in the node itself; the kernel's own; the test has ended.
+    /// It has crashed already; the call comes from code in the node itself; it is a host of a cluster and no pod; the kernel's own; the
+    /// test has ended.
     ///
     /// ```
     /// # use netns_test::{netns_test, Node};
@@ -75,6 +76,11 @@ impl Node {
     ) -> Result<oneshot::Receiver<Result<Crashed, Error>>, Error> {
         let operation = || format!("crash `{}`", self.name());
         let net = self.net().doing(operation)?;
+        #[cfg(feature = "kubernetes")]
+        if net.plan.cluster.is_some() && net.plan.nodes.iter().any(|host| host.name == self.name()) {
+            let cause = "the hosts of a cluster carry its services and its name server: crash its pods, or cut this one off by `isolate`";
+            return Err(Error::because(operation(), cause));
+        }
         let here = registry::here().doing(operation)?;
         if here.is_some_and(|here| here.namespaces.inode() == self.namespaces().inode()) {
             return Err(Error::because(operation(), "the code that asks for it runs in the node itself"));

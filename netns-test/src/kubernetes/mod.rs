@@ -173,16 +173,30 @@ impl Cluster {
         self.state().told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Tells them of a change; without one, only what an earlier attempt could not tell.
+    fn sync_after(&self, has_changed: bool) -> Result<(), Error> {
+        let is_due = has_changed || self.told().is_stale;
+        if is_due { self.sync() } else { Ok(()) }
+    }
+
     /// Tells the name server and the nodes what there is now.
     fn sync(&self) -> Result<(), Error> {
         let mut told = self.told();
+        let is_first = told.rules.is_empty() || told.is_stale;
+        told.is_stale = true;
+        self.tell(&mut told, is_first)?;
+        told.is_stale = false;
+        Ok(())
+    }
+
+    fn tell(&self, told: &mut Told, is_first: bool) -> Result<(), Error> {
         let view = self.state().view();
         if let Some(dns) = told.dns.clone() {
             let (names, owners) = names::names(self, &view);
             let old = std::mem::replace(&mut told.names, names.keys().cloned().collect());
             dns.exchange(old, &names, owners)?;
         }
-        if view.services.is_empty() && told.rules.is_none() {
+        if view.services.is_empty() && told.rules.is_empty() {
             return Ok(());
         }
         let wanted = rules::Wanted {
@@ -191,19 +205,17 @@ impl Cluster {
             services: self.layout.services.clone(),
             name_servers: name_servers(&self.layout).collect(),
         };
-        let known = told.rules.clone().unwrap_or_default();
-        let mut installed = known.clone();
         for node in self.nodes() {
             let own: Vec<IpAddr> = node.own_addresses().collect();
             let operation = || format!("change the services in `{}`", node.name());
-            let (batch, after) = rules::change(&wanted, &own, &known);
+            let known = told.rules.get(&node.number()).cloned().unwrap_or_default();
+            let (batch, installed) = rules::change(&wanted, &own, &known);
             node.born_here(NftSocket::open).doing(operation)?.send(batch)?;
-            installed = after;
+            told.rules.insert(node.number(), installed);
         }
-        if told.rules.is_none() {
+        if is_first {
             self.lead_outside_to_services()?;
         }
-        told.rules = Some(installed);
         Ok(())
     }
 

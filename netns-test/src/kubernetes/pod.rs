@@ -12,7 +12,7 @@ use super::{Cluster, ClusterNode};
 use crate::error::{Doing, Error};
 use crate::inject::{Argument, FromNetwork};
 use crate::node::Node;
-use crate::{plan, provision};
+use crate::{plan, provision, registry};
 
 /// A pod: a [`Node`] behind a node of the cluster, with an address of that node's range.
 ///
@@ -96,14 +96,32 @@ impl Pod {
     /// # fn main() {}
     /// ```
     pub fn delete(&self) -> Result<(), Error> {
+        if self.has_left() {
+            return self.cluster.sync_after(false);
+        }
+        let operation = || format!("delete `{}`", self.name());
+        self.node.net().doing(operation)?;
+        // Before anything is changed: it needs a thread of the test, and one that stays.
+        match registry::here().doing(operation)? {
+            None => return Err(Error::because(operation(), "the calling thread is none of the test's")),
+            Some(here) if here.namespaces.inode() == self.record.state.namespaces.inode() => {
+                return Err(Error::because(operation(), "the code that asks for it runs in the pod itself"));
+            }
+            Some(_) => {}
+        }
         // Nobody is to be sent to it any more while it ends.
         self.change_readiness(false)?;
         self.forget_redirection()?;
-        if provision::leave(self.cluster.net(), &self.record.state)? {
-            self.cluster.state().forget(self.name());
-            self.cluster.sync()?;
+        let has_left = provision::leave(self.cluster.net(), &self.record.state)?;
+        if has_left {
+            self.cluster.state().forget(&self.cluster.layout, self.name());
         }
-        Ok(())
+        self.cluster.sync_after(has_left)
+    }
+
+    /// Whether it has been deleted: a pod that came after it may have its name.
+    pub(super) fn has_left(&self) -> bool {
+        self.record.state.has_left.load(Ordering::Acquire)
     }
 
     /// The pod's interface on its node, and the index of it.
@@ -135,12 +153,9 @@ impl Pod {
     }
 
     fn change_readiness(&self, is_ready: bool) -> Result<(), Error> {
-        // A pod that came after it may have its name.
-        let is_there = !self.record.state.has_left.load(Ordering::Acquire);
-        match is_there && self.cluster.state().set_ready(self.name(), is_ready) == Some(true) {
-            true => self.cluster.sync(),
-            false => Ok(()),
-        }
+        let has_changed =
+            !self.has_left() && self.cluster.state().set_ready(self.name(), is_ready) == Some(true);
+        self.cluster.sync_after(has_changed)
     }
 }
 
@@ -243,7 +258,7 @@ pub(super) fn start_all(cluster: &Cluster, pods: Vec<PodBuilder>) -> Result<Vec<
     let (net, state, layout) = (cluster.net(), cluster.state(), &cluster.layout);
     let mut joining = Vec::with_capacity(pods.len());
     let give_up = |joining: &[plan::Joining], error| {
-        joining.iter().for_each(|joining| state.forget(&joining.node.name));
+        joining.iter().for_each(|joining| state.forget(layout, &joining.node.name));
         error
     };
     for pod in pods {

@@ -219,10 +219,13 @@ impl Pod {
 
     /// Takes the rules away that its node has for it.
     pub(super) fn forget_redirection(&self) -> Result<(), Error> {
-        match self.cluster().told().at_node.remove(self.name()) {
-            true => self.remove(&self.table(Place::Node), self.node().node()),
-            false => Ok(()),
+        // The lock is not held while the kernel is asked.
+        let has_rules = !self.has_left() && self.cluster().told().at_node.contains(self.name());
+        if has_rules {
+            self.remove(&self.table(Place::Node), self.node().node())?;
+            self.cluster().told().at_node.remove(self.name());
         }
+        Ok(())
     }
 
     fn remove(&self, table: &Table, node: &Node) -> Result<(), Error> {

@@ -78,10 +78,8 @@ impl Service {
     /// # Errors
     /// The kernel's own; the test has ended, or the calling thread is none of the test's.
     pub fn delete(&self) -> Result<(), Error> {
-        match self.cluster.state().remove_service(&self.name) {
-            true => self.cluster.sync(),
-            false => Ok(()),
-        }
+        let was_there = self.cluster.state().remove_service(&self.name);
+        self.cluster.sync_after(was_there)
     }
 }
 
@@ -188,6 +186,8 @@ impl ServiceBuilder {
             Ok(()) => Ok(service),
             Err(error) => {
                 cluster.state().remove_service(&name);
+                // Nodes that know of it are to forget it. If that fails too, the next change does it.
+                let _stale = cluster.sync();
                 Err(error)
             }
         }

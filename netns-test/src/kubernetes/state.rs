@@ -31,8 +31,10 @@ pub(super) struct Told {
     pub(super) names: Vec<String>,
     /// The pods whose nodes have rules that lead to a proxy.
     pub(super) at_node: BTreeSet<String>,
-    /// The rules of all nodes; `None` before there is a service.
-    pub(super) rules: Option<Installed>,
+    /// The rules of the nodes, by number; of none before there is a service.
+    pub(super) rules: BTreeMap<usize, Installed>,
+    /// Whether the last attempt to tell them failed on the way.
+    pub(super) is_stale: bool,
 }
 
 #[derive(Default)]
@@ -138,11 +140,12 @@ impl State {
     }
 
     /// Gives up what was reserved, or what a pod had.
-    pub(super) fn forget(&self, name: &str) {
+    pub(super) fn forget(&self, layout: &Layout, name: &str) {
         let mut inner = self.inner();
         inner.pods.retain(|pod| *pod.name != *name);
-        let pods = inner.pods.len();
-        inner.shares.truncate(pods);
+        // As many as were declared have theirs with the test.
+        let later = inner.pods.len().saturating_sub(layout.pods.len());
+        inner.shares.truncate(later);
     }
 
     /// Whether the pod's readiness was another; `None` where there is no such pod.

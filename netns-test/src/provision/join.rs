@@ -42,17 +42,15 @@ fn build(net: &Arc<Net>, all: Vec<Joining>) -> Result<Vec<Arc<NodeState>>, Error
     let count = all.len();
     let mut made = Vec::with_capacity(count);
     for plan in all {
-        let operation = || format!("join `{}` to `{}`", plan.node.name, plan.to.name);
-        let to =
-            net.find(&plan.to.name).ok_or_else(|| Error::because(operation(), "there is no such node"))?;
-        let far = to.route_socket().ok_or_else(|| Error::because(operation(), "it has been deleted"))?;
-        let (namespaces, socket) = make_node(base, &net.body, &plan.node, net.plan.family, count)?;
-        net.packets.join(&plan.node.name)?;
-        let new = New { plan, to, far, namespaces, socket };
-        if let Err(error) = wire(&new) {
-            return Err(undo(made.iter().chain([&new]), error));
-        }
+        let new = match make(net, base, plan, count) {
+            Ok(new) => new,
+            Err(error) => return Err(undo(made.iter().map(New::far_end), error)),
+        };
+        let wired = wire(&new);
         made.push(new);
+        if let Err(error) = wired {
+            return Err(undo(made.iter().map(New::far_end), error));
+        }
     }
     let mut patience = Patience::start();
     let ready = made.iter().try_for_each(|new| {
@@ -61,17 +59,40 @@ fn build(net: &Arc<Net>, all: Vec<Joining>) -> Result<Vec<Arc<NodeState>>, Error
         await_addresses(&new.plan.node, &new.socket, &mut patience)
     });
     if let Err(error) = ready {
-        return Err(undo(made.iter(), error));
+        return Err(undo(made.iter().map(New::far_end), error));
     }
-    let states = made.into_iter().map(|New { plan, namespaces, socket, .. }| {
+    let mut states = Vec::with_capacity(count);
+    let mut far_ends = Vec::with_capacity(count);
+    for New { plan, far, namespaces, socket, .. } in made {
         let Joining { node, to } = plan;
         let (net, test) = (Arc::downgrade(net), net.test);
-        Arc::new(NodeState::new(net, test, node, Some(to), Arc::new(namespaces), socket))
-    });
-    let states: Vec<Arc<NodeState>> = states.collect();
-    register(net, &states)?;
-    net.add(&states)?;
-    Ok(states)
+        far_ends.push((far, to.clone()));
+        states.push(Arc::new(NodeState::new(net, test, node, Some(to), Arc::new(namespaces), socket)));
+    }
+    match register(net, &states).and_then(|()| net.add(&states)) {
+        Ok(()) => Ok(states),
+        Err(error) => {
+            states.iter().for_each(|state| registry::remove(&state.namespaces, net.test));
+            Err(undo(far_ends.iter().map(|(far, to)| (&**far, to)), error))
+        }
+    }
+}
+
+impl New {
+    /// The socket of the node that it is joined to, and what that one gets by it.
+    fn far_end(&self) -> (&RouteSocket, &NodePlan) {
+        (&self.far, &self.plan.to)
+    }
+}
+
+/// Makes a node, with no link yet.
+fn make(net: &Net, base: &mounts::Base, plan: Joining, count: usize) -> Result<New, Error> {
+    let operation = || format!("join `{}` to `{}`", plan.node.name, plan.to.name);
+    let to = net.find(&plan.to.name).ok_or_else(|| Error::because(operation(), "there is no such node"))?;
+    let far = to.route_socket().ok_or_else(|| Error::because(operation(), "it has been deleted"))?;
+    let (namespaces, socket) = make_node(base, &net.body, &plan.node, net.plan.family, count)?;
+    net.packets.join(&plan.node.name)?;
+    Ok(New { plan, to, far, namespaces, socket })
 }
 
 fn wire(New { plan, to, far, namespaces, socket }: &New) -> Result<(), Error> {
@@ -97,10 +118,10 @@ fn wire(New { plan, to, far, namespaces, socket }: &New) -> Result<(), Error> {
 }
 
 /// Takes back what was made of nodes that cannot be added: the interfaces of those that stay.
-fn undo<'a>(made: impl Iterator<Item = &'a New>, error: Error) -> Error {
-    for new in made {
+fn undo<'a>(far_ends: impl Iterator<Item = (&'a RouteSocket, &'a NodePlan)>, error: Error) -> Error {
+    for (far, to) in far_ends {
         // One that was not made cannot be deleted, and the first error is the one to tell.
-        let _not_there = cut(&new.far, &new.plan.to);
+        let _not_there = cut(far, to);
     }
     error
 }

@@ -149,6 +149,21 @@ async fn what_runs_in_a_deleted_pod_ends(server: Pod, client: Pod) -> io::Result
     Ok(())
 }
 
+#[netns_test(kubernetes(nodes = 2, pods(server = 0)))]
+async fn pods_crash_and_hosts_do_not(cluster: Cluster, server: Pod) -> io::Result<()> {
+    let outside = cluster.outside()?;
+    for host in [cluster.node(0).node(), cluster.node(1).node(), &outside] {
+        let message = host.crash().await.unwrap_err().to_string();
+        assert!(
+            message.contains("carry its services and its name server: crash its pods, or cut this one off"),
+            "{message}"
+        );
+    }
+    server.crash().await?.restart()?;
+    let _listener = server.listen_tcp("[::]:80").await?;
+    outside.connect_tcp("server:80").await.map(drop)
+}
+
 /// Several servers in one pod, each on a thread of its own: one that never awaits holds up no other.
 #[netns_test(kubernetes(nodes = 1, pods(server = 0)))]
 async fn several_things_run_in_one_pod(server: Pod) -> io::Result<()> {

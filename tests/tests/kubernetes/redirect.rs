@@ -180,6 +180,14 @@ async fn a_node_is_its_pods_gateway(
     let next = node.pod("next").ip(captured.ip4()).start()?;
     next.connect_tcp((server.ip(), 80)).await?;
     assert_eq!(app.accept().await?.1.ip(), next.ip());
+
+    // A handle of the one that is gone has no power over one of its name.
+    let again = node.pod("captured").start()?;
+    again.redirect(Redirect::at_node().outbound(OUTBOUND))?;
+    captured.delete()?;
+    assert!(captured.end_redirection().is_err());
+    let _client = again.connect_tcp((server.ip(), 80)).await?;
+    assert_eq!(proxy.accept().await?.1.ip().to_canonical(), again.ip());
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use netns_test::dns::RecordType;
 use netns_test::kubernetes::{Cluster, Pod, Service};
 use netns_test::{Error, JoinHandle, Node, netns_test};
+use nix::sched::{CloneFlags, unshare};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
@@ -253,6 +254,40 @@ async fn a_service_without_endpoints_refuses(cluster: Cluster, client: Pod) -> i
         cluster.service("echo").port(80, 8080).cluster_ip(echo.ip4()).selector("app", "echo").create()?;
     assert_eq!((again.ip4(), again.ip6()), (echo.ip4(), echo.ip6()));
     ask(&client, (again.ip(), 80)).await.map(drop)
+}
+
+/// What a thread gets that has left the test's network.
+fn elsewhere<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    let moved = || {
+        unshare(CloneFlags::CLONE_NEWNET).expect("the test has the capability");
+        work()
+    };
+    std::thread::scope(|scope| scope.spawn(moved).join().expect("no panic"))
+}
+
+#[netns_test(kubernetes(nodes = 2, pods(client = 0)))]
+async fn what_could_not_be_told_is_told_by_the_next_call(cluster: Cluster, client: Pod) -> io::Result<()> {
+    let echo = cluster.service("echo").port(80, 8080).selector("app", "echo").create()?;
+    let server = teller(&cluster, 1, "server", "echo").await?;
+    ask(&client, (echo.ip(), 80)).await?;
+
+    elsewhere(|| server.set_ready(false)).unwrap_err();
+    server.set_ready(false)?;
+    assert!(client.connect_tcp((echo.ip(), 80)).await.is_err());
+    server.set_ready(true)?;
+
+    // Nothing is changed by one who may not delete it.
+    elsewhere(|| server.delete()).unwrap_err();
+    assert_eq!(ask(&client, (echo.ip(), 80)).await?.0, "server");
+
+    elsewhere(|| echo.delete()).unwrap_err();
+    echo.delete()?;
+    assert!(client.connect_tcp((echo.ip(), 80)).await.is_err());
+    let failed = cluster.service("web").port(80, 8080).cluster_ip(echo.ip()).selector("app", "echo");
+    elsewhere(|| failed.clone().create()).unwrap_err();
+    let web = failed.create()?;
+    assert_eq!(ask(&client, (web.ip(), 80)).await?.0, "server");
+    Ok(())
 }
 
 #[netns_test(kubernetes(nodes = 2, pods_per_node = 4))]
