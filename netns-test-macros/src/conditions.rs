@@ -106,9 +106,11 @@ fn literal<T>(
 
 fn duration(input: ParseStream<'_>, example: &str) -> Result<Duration> {
     literal(input, "a time", example, |text| {
-        let in_seconds = format!("`{text}s`");
-        let say =
-            |message: String| message.replace("`30s`", "`20ms`").replace(&in_seconds, &format!("`{text}ms`"));
+        // Of a number without a unit, seconds are hardly meant.
+        let bare = text.ends_with(|c: char| c.is_ascii_digit());
+        let in_seconds = if bare { format!("`{text}s`") } else { "`30s`".to_owned() };
+        let in_milliseconds = if bare { format!("`{text}ms`") } else { "`20ms`".to_owned() };
+        let say = |message: String| message.replace(&in_seconds, &in_milliseconds);
         parse_duration(text).map_err(say)
     })
 }
