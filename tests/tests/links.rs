@@ -164,7 +164,9 @@ async fn each_direction_loses_its_own_share(a: Node, b: Node, network: Network) 
 )]
 async fn bursts_are_as_long_as_declared(a: Node, b: Node, network: Network) -> io::Result<()> {
     let (of_a, of_b) = sockets(&a, &b).await?;
-    let arrived = send_numbers((&a, &of_a), &of_b, &network.link(&a, &b)?.from(&a)?, 10_000).await?;
+    let mut arrived = send_numbers((&a, &of_a), &of_b, &network.link(&a, &b)?.from(&a)?, 10_000).await?;
+    // A sender that moves to another processor may overtake itself.
+    arrived.sort_unstable();
     let bursts = arrived.windows(2).filter(|pair| pair[1] - pair[0] > 1).count();
     let length = (10_000 - arrived.len()) as f64 / bursts as f64;
     assert!((3.0..5.0).contains(&length), "{length} packets in a burst, for 4");
@@ -529,7 +531,9 @@ async fn kernel_loses_its_share_in_each_direction(a: Node, b: Node, network: Net
 #[ignore = "wants a kernel with netem"]
 async fn kernel_loses_in_bursts(a: Node, b: Node, network: Network) -> io::Result<()> {
     let (of_a, of_b) = sockets(&a, &b).await?;
-    let arrived = send_numbers((&a, &of_a), &of_b, &network.link(&a, &b)?.from(&a)?, 10_000).await?;
+    let mut arrived = send_numbers((&a, &of_a), &of_b, &network.link(&a, &b)?.from(&a)?, 10_000).await?;
+    // A sender that moves to another processor may overtake itself.
+    arrived.sort_unstable();
     let bursts = arrived.windows(2).filter(|pair| pair[1] - pair[0] > 1).count();
     let length = (10_000 - arrived.len()) as f64 / bursts as f64;
     assert!((2.5..6.0).contains(&length), "{length} packets in a burst, for 4");
