@@ -77,18 +77,9 @@ async fn sockets(a: &Node, b: &Node) -> io::Result<(UdpSocket, UdpSocket)> {
 /// Whether so many of so many are inside the interval that 99.9 % of binomially distributed numbers are in.
 #[track_caller]
 fn is_share(count: usize, of: usize, percent: f64) {
-    deviates_by(3.29, count, of, percent);
-}
-
-/// The same where the fates are others each time: one in millions is outside.
-fn is_about(count: usize, of: usize, percent: f64) {
-    deviates_by(5.0, count, of, percent);
-}
-
-fn deviates_by(most: f64, count: usize, of: usize, percent: f64) {
     let (count, of, share) = (count as f64, of as f64, percent / 100.0);
     let deviation = (of * share * (1.0 - share)).sqrt();
-    assert!((count - of * share).abs() <= most * deviation + 0.5, "{count} of {of} are not {percent} %");
+    assert!((count - of * share).abs() <= 3.29 * deviation + 0.5, "{count} of {of} are not {percent} %");
 }
 
 /// Sends so many bytes over TCP, and tells how long they took to arrive.
@@ -522,8 +513,8 @@ async fn kernel_loses_its_share_in_each_direction(a: Node, b: Node, network: Net
     assert_eq!(a.interface("eth0")?.link()?.qdisc, "netem");
     let there = send_numbers((&a, &of_a), &of_b, &link.from(&a)?, 10_000).await?;
     let back = send_numbers((&b, &of_b), &of_a, &link.from(&b)?, 10_000).await?;
-    is_about(10_000 - there.len(), 10_000, 10.0);
-    is_about(10_000 - back.len(), 10_000, 2.0);
+    is_share(10_000 - there.len(), 10_000, 10.0);
+    is_share(10_000 - back.len(), 10_000, 2.0);
     Ok(())
 }
 
