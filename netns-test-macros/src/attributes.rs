@@ -1,6 +1,9 @@
 //! The attributes of the function: which stay, which are taken over, which do not belong.
 
-use syn::{Attribute, Error, Expr, Lit, LitStr, Meta, Path, Result};
+use proc_macro2::TokenStream;
+use quote::{ToTokens as _, quote};
+use syn::punctuated::Punctuated;
+use syn::{Attribute, Error, Expr, Lit, LitStr, Meta, Path, Result, Token, parse_quote};
 
 use crate::diag::Diag;
 use crate::function::{bare_expr, ends_with};
@@ -55,6 +58,48 @@ pub(crate) fn attributes(attrs: &[Attribute], diag: &mut Diag) -> Attributes {
         should_panic: should_panic.unwrap_or(ShouldPanic::No),
         kept,
     }
+}
+
+/// Takes `#[ignore]` out, for a function that rustc does not take for a test; and why the test is ignored, as an expression.
+pub(crate) fn without_ignore(attrs: Vec<Attribute>) -> (Vec<Attribute>, TokenStream) {
+    let mut kept = Vec::new();
+    let mut ignored = quote!(::core::option::Option::None);
+    for attr in attrs {
+        if let Some(reason) = reason(&attr.meta) {
+            ignored = quote!(::core::option::Option::Some(#reason));
+        } else if let Some((predicate, metas)) = conditional(&attr)
+            && let Some(reason) = metas.iter().find_map(reason)
+        {
+            ignored = quote! {
+                if ::core::cfg!(#predicate) { ::core::option::Option::Some(#reason) } else { #ignored }
+            };
+            let others: Vec<_> = metas.iter().filter(|meta| !meta.path().is_ident("ignore")).collect();
+            if !others.is_empty() {
+                kept.push(parse_quote!(#[cfg_attr(#predicate, #(#others),*)]));
+            }
+        } else {
+            kept.push(attr);
+        }
+    }
+    (kept, ignored)
+}
+
+/// The reason of `ignore` or `ignore = "reason"`.
+fn reason(meta: &Meta) -> Option<TokenStream> {
+    meta.path().is_ident("ignore").then(|| match meta {
+        Meta::NameValue(meta) => meta.value.to_token_stream(),
+        _ => quote!(""),
+    })
+}
+
+/// The two sides of `#[cfg_attr(predicate, attribute, ..)]`.
+fn conditional(attr: &Attribute) -> Option<(Meta, Vec<Meta>)> {
+    if !attr.path().is_ident("cfg_attr") {
+        return None;
+    }
+    let parts = attr.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated).ok()?;
+    let mut parts = parts.into_iter();
+    Some((parts.next()?, parts.collect()))
 }
 
 /// What a `#[should_panic]` expects.

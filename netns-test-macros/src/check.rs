@@ -110,6 +110,18 @@ pub(crate) fn check(args: Args, function: &Function, mut diag: Diag) -> Result<T
     })
 }
 
+/// What a test cannot have in a target without libtest: attributes that make a `#[test]` of it later.
+pub(crate) fn trial(function: &Function, diag: &mut Diag) {
+    for attr in attributes(&function.attrs, &mut Diag::default()).kept {
+        if attr.path().segments.last().is_some_and(|last| last.ident == "test") {
+            diag.on(
+                attr,
+                "in a target with `harness = false` rustc would drop the test: write this attribute above `#[netns_test]`",
+            );
+        }
+    }
+}
+
 /// The arguments whose types may declare the network: where the keys do not, and no argument is a node of one.
 fn declaring(args: &Args, arguments: &[Argument]) -> Vec<Type> {
     let is_said = args.nodes.is_some()

@@ -1,5 +1,6 @@
 //! The test to tokens: one `#[test]` function with one call, and nothing that a lint of the user's could mind.
 
+use std::env;
 use std::fmt::Debug;
 
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
@@ -7,7 +8,7 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned as _;
 use syn::{Path, ReturnType, Type};
 
-use crate::attributes::ShouldPanic;
+use crate::attributes::{ShouldPanic, without_ignore};
 use crate::check::{Network, Runtime, Test};
 use crate::function::bare;
 use crate::handles::Handles;
@@ -22,8 +23,19 @@ pub(crate) fn krate(given: Option<&Path>) -> TokenStream {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Test,
+    /// A test of a binary without libtest, in which rustc drops what is marked `#[test]`.
+    Trial,
     /// A program's `main`.
     Main,
+}
+
+impl Kind {
+    /// Of a test, from how rustc was called: cargo passes `--cfg test` in place of `--test` where a target has `harness = false`.
+    pub(crate) fn of_test() -> Self {
+        let args: Vec<_> = env::args_os().collect();
+        let without_libtest = args.windows(2).any(|pair| pair[0] == "--cfg" && pair[1] == "test");
+        if without_libtest && !args.iter().any(|arg| arg == "--test") { Self::Trial } else { Self::Test }
+    }
 }
 
 pub(crate) fn expand(test: Test, kind: Kind) -> TokenStream {
@@ -37,8 +49,8 @@ pub(crate) fn expand(test: Test, kind: Kind) -> TokenStream {
         .then(|| quote!(#[cfg_attr(not(target_os = "linux"), ignore = "netns-test needs Linux")]));
     let Test { attrs, vis, sig, body, .. } = test;
     let (fn_token, ident) = (sig.fn_token, &sig.ident);
-    if kind == Kind::Main {
-        return quote! {
+    match kind {
+        Kind::Main => quote! {
             #(#attrs)*
             #vis #fn_token #ident() -> ::std::process::ExitCode {
                 #sig #body
@@ -49,22 +61,38 @@ pub(crate) fn expand(test: Test, kind: Kind) -> TokenStream {
                     #call
                 }
             }
-        };
-    }
-    quote! {
-        #(#attrs)*
-        #ignore
-        #[::core::prelude::v1::test]
-        #vis #fn_token #ident() {
-            #sig #body
+        },
+        Kind::Trial => {
+            let (attrs, ignored) = without_ignore(attrs);
+            quote! {
+                #(#attrs)*
+                #vis #fn_token #ident() {
+                    #sig #body
 
-            // In a block of its own, so that the body does not see it.
-            {
-                static __NETNS_TEST: #private::TestCase = #case;
-                #private::register!(__NETNS_TEST);
-                #call;
+                    {
+                        static __NETNS_TEST: #private::TestCase = #case;
+                        // The function around this, which the one within it hides.
+                        #private::register!(__NETNS_TEST, self::#ident, #ignored);
+                        #call;
+                    }
+                }
             }
         }
+        Kind::Test => quote! {
+            #(#attrs)*
+            #ignore
+            #[::core::prelude::v1::test]
+            #vis #fn_token #ident() {
+                #sig #body
+
+                // In a block of its own, so that the body does not see it.
+                {
+                    static __NETNS_TEST: #private::TestCase = #case;
+                    #private::register!(__NETNS_TEST);
+                    #call;
+                }
+            }
+        },
     }
 }
 
@@ -246,8 +274,8 @@ fn call(test: &Test, kind: Kind, private: &TokenStream) -> TokenStream {
         quote!(|#arguments| ::core::result::Result::Ok(#called))
     };
     let run = match (kind, test.sig.asyncness.is_some()) {
-        (Kind::Test, true) => quote!(run_async),
-        (Kind::Test, false) => quote!(run_sync),
+        (Kind::Test | Kind::Trial, true) => quote!(run_async),
+        (Kind::Test | Kind::Trial, false) => quote!(run_sync),
         (Kind::Main, true) => quote!(main_async),
         (Kind::Main, false) => quote!(main_sync),
     };

@@ -29,7 +29,7 @@ use crate::function::Function;
 #[doc = include_str!("../docs/attribute.md")]
 #[proc_macro_attribute]
 pub fn netns_test(args: TokenStream, item: TokenStream) -> TokenStream {
-    attribute(args.into(), item.into()).into()
+    attribute(args.into(), item.into(), expand::Kind::of_test()).into()
 }
 
 /// [`netns_test`](macro@netns_test) under a second name, for tools that look for a test attribute by a path that ends in
@@ -124,7 +124,11 @@ fn program(args: proc_macro2::TokenStream, item: proc_macro2::TokenStream) -> pr
 }
 
 /// The expansion; or all mistakes, and the function as it was.
-fn attribute(args: proc_macro2::TokenStream, item: proc_macro2::TokenStream) -> proc_macro2::TokenStream {
+fn attribute(
+    args: proc_macro2::TokenStream,
+    item: proc_macro2::TokenStream,
+    kind: expand::Kind,
+) -> proc_macro2::TokenStream {
     let function: Function = match syn::parse2(item.clone()) {
         Ok(function) => function,
         Err(error) => return fallback::verbatim(item, &error),
@@ -141,8 +145,11 @@ fn attribute(args: proc_macro2::TokenStream, item: proc_macro2::TokenStream) -> 
     for (_, span) in args.keys.iter().filter(|(key, _)| key == "matrix") {
         diag.at(*span, "`matrix` is written twice: put its values into one");
     }
+    if kind == expand::Kind::Trial {
+        check::trial(&function, &mut diag);
+    }
     match check::check(args, &function, diag) {
-        Ok(test) => expand::expand(test, expand::Kind::Test),
+        Ok(test) => expand::expand(test, kind),
         Err(error) => fallback::expand(function, &error),
     }
 }

@@ -1,4 +1,5 @@
-//! Snapshots of the expansion: `snapshots/NAME.in.rs` is what a user writes, `snapshots/NAME.out.rs` what becomes of it.
+//! Snapshots of the expansion: `snapshots/NAME.in.rs` is what a user writes, `snapshots/NAME.out.rs` what becomes of it; those whose
+//! names start with `trial` are of a target with `harness = false`.
 //!
 //! Where they are meant to differ, `NETNS_TEST_SNAPSHOTS=overwrite cargo test -p netns-test-macros` writes the latter anew.
 
@@ -7,13 +8,18 @@ use std::{env, fs};
 
 use proc_macro2::{TokenStream, TokenTree};
 
+use crate::expand::Kind;
+
 #[test]
 fn expansions_are_as_recorded() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("snapshots");
     let overwrite = env::var_os("NETNS_TEST_SNAPSHOTS").is_some_and(|value| value == "overwrite");
     let mut differing = Vec::new();
     for input in inputs(&dir) {
-        let expanded = expand(&fs::read_to_string(&input).expect("a file that was just listed"));
+        let without_libtest =
+            input.file_name().is_some_and(|name| name.to_string_lossy().starts_with("trial"));
+        let kind = if without_libtest { Kind::Trial } else { Kind::Test };
+        let expanded = expand(&fs::read_to_string(&input).expect("a file that was just listed"), kind);
         let output = input.with_extension("").with_extension("out.rs");
         if overwrite {
             fs::write(&output, expanded).expect("the directory is writable");
@@ -36,7 +42,7 @@ fn inputs(dir: &Path) -> Vec<PathBuf> {
 }
 
 /// The expansion of the first attribute, formatted.
-fn expand(source: &str) -> String {
+fn expand(source: &str, kind: Kind) -> String {
     let mut tokens = source.parse::<TokenStream>().expect("a file of Rust tokens").into_iter();
     let (Some(TokenTree::Punct(_)), Some(TokenTree::Group(attribute))) = (tokens.next(), tokens.next())
     else {
@@ -46,7 +52,7 @@ fn expand(source: &str) -> String {
         Some(TokenTree::Group(args)) => args.stream(),
         _ => TokenStream::new(),
     };
-    let expanded = crate::attribute(args, tokens.collect());
+    let expanded = crate::attribute(args, tokens.collect(), kind);
     let file = syn::parse2(expanded.clone());
     file.map_or_else(
         |error| panic!("{error} in the expansion of {source}: {expanded}"),

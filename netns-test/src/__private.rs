@@ -128,6 +128,35 @@ macro_rules! __register {
         $crate::__private::inventory::submit! { $crate::__private::Registered(&$test) }
         $crate::__private::prepare!();
     };
+    ($test:expr, $run:expr, $ignored:expr) => {
+        $crate::__private::trial!($test, $run, $ignored);
+        $crate::__private::register!($test);
+    };
+}
+
+/// Registers a test for [`run_tests`](crate::run_tests).
+#[cfg(feature = "harness")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __trial {
+    ($test:expr, $run:expr, $ignored:expr) => {
+        $crate::__private::inventory::submit! {
+            $crate::__private::Trial { test: &$test, run: $run, ignored: $ignored }
+        }
+    };
+}
+
+/// Says which feature is missing.
+#[cfg(not(feature = "harness"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __trial {
+    ($test:expr, $run:expr, $ignored:expr) => {
+        ::core::compile_error!(
+            "this target has `harness = false`, so libtest does not run the test: write `features = [\"harness\"]` to the \
+             dependency on netns-test and `netns_test::harness!();` to the target"
+        );
+    };
 }
 
 /// Registers the work to be done before `main`.
@@ -151,7 +180,10 @@ macro_rules! __prepare {
     };
 }
 
-pub use crate::{__prepare as prepare, __register as register};
+pub use crate::{__prepare as prepare, __register as register, __trial as trial};
+
+#[cfg(feature = "harness")]
+pub use crate::trials::Trial;
 
 /// What is done before `main`.
 pub fn before_main() {

@@ -21,7 +21,7 @@ use nix::unistd::read;
 use crate::limits::Limits;
 use crate::sys::caps::{CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN, CAP_SYS_CHROOT, Sets};
 use crate::sys::userns::As;
-use crate::{janitor, listing, sys};
+use crate::{janitor, listing, probe, sys};
 
 /// What the process may do, as the constructor found or made it.
 #[derive(Clone, Copy, Debug)]
@@ -123,12 +123,13 @@ pub(crate) fn state() -> Option<State> {
 pub(crate) fn before_main() {
     static CALLED: AtomicBool = AtomicBool::new(false);
     if !CALLED.swap(true, Ordering::Relaxed) {
-        STATE.get_or_init(|| match lists_tests() {
-            true => {
+        STATE.get_or_init(|| {
+            let lists = lists_tests();
+            if lists {
                 listing::at_exit_where_wanted();
-                State::Listing
             }
-            false => prepare(),
+            // What is to be skipped is listed as ignored, where the harness can: that is found out by trying.
+            if lists && !probe::may_skip() { State::Listing } else { prepare() }
         });
     }
 }

@@ -478,13 +478,38 @@ pub(crate) fn describe(record: &Record) -> String {
 
 /// Fails a test that cannot run here, or skips it where the user asked for that.
 fn refuse(test: &TestCase, cause: &str) {
-    if env::var_os("NETNS_TEST_UNSUPPORTED").is_some_and(|value| value == "skip") {
+    if probe::may_skip() {
+        #[cfg(feature = "harness")]
+        SKIPPED.replace(Some(one_line(cause)));
         // Past libtest's capture: it has no run-time skip, and counts the test as ok.
-        let text = format!("netns-test: skipped {}: {}\n", test.path(), cause.replace('\n', "; "));
+        let text = format!("netns-test: skipped {}: {}\n", test.path(), one_line(cause));
         return sys::process::write_raw(2, text.as_bytes());
     }
     eprintln!("netns-test: this test cannot run here: {cause}");
     fail()
+}
+
+fn one_line(cause: &str) -> String {
+    cause.replace('\n', "; ")
+}
+
+#[cfg(feature = "harness")]
+thread_local! {
+    /// Why the test that this thread ran was skipped.
+    static SKIPPED: std::cell::RefCell<Option<String>> = const { std::cell::RefCell::new(None) };
+}
+
+/// Why the test that this thread ran was skipped while it ran, if it was; told once.
+#[cfg(feature = "harness")]
+pub(crate) fn take_skipped() -> Option<String> {
+    SKIPPED.take()
+}
+
+/// Why the test would be skipped.
+#[cfg(feature = "harness")]
+pub(crate) fn would_skip(test: &TestCase) -> Option<String> {
+    let cause = probe::may_skip().then(|| probe::refusal().or_else(|| unmet(test)));
+    cause.flatten().map(|cause| one_line(&cause))
 }
 
 /// What the test requires and the process is not, with the mending.

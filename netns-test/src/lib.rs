@@ -146,6 +146,8 @@ mod sys;
 mod sysctl;
 mod teardown;
 mod topology;
+#[cfg(feature = "harness")]
+mod trials;
 mod wire;
 mod worker;
 
@@ -171,6 +173,8 @@ pub use crate::program::{Child, Command, Signal};
 pub use crate::router::Router;
 pub use crate::standalone::init;
 pub use crate::topology::{LinkBuilder, RouterBuilder, Topology};
+#[cfg(feature = "harness")]
+pub use crate::trials::run_tests;
 pub use crate::wire::{Interception, Tally, Verdict};
 
 /// Pages to read: nothing in here is code.

@@ -34,6 +34,11 @@ pub(crate) fn refusal() -> Option<String> {
     }
 }
 
+/// Whether a test that cannot run here is to be skipped, and not to fail.
+pub(crate) fn may_skip() -> bool {
+    env::var_os("NETNS_TEST_UNSUPPORTED").is_some_and(|value| value == "skip")
+}
+
 /// What the machine says about itself; plain data, so that every cause can be tested anywhere.
 #[derive(Clone, Debug, Default)]
 struct Machine {

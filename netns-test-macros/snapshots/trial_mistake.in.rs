@@ -1,0 +1,3 @@
+#[netns_test]
+#[test_log::test]
+fn logs() {}
