@@ -3,19 +3,19 @@
 use std::time::Duration;
 
 use netns_test_model::graph::{
-    Burst, Conditions, Ecn, Icmp, Loss, Percent, Queue, Rate, Wire, parse_queue, parse_rate,
+    Burst, Conditions, Ecn, Icmp, Loss, Percent, Queue, Rate, Trace, Wire, parse_queue, parse_rate,
 };
 use netns_test_model::parse_duration;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens as _, format_ident, quote};
 use syn::ext::IdentExt as _;
 use syn::parse::ParseStream;
-use syn::{Error, Lit, LitStr, Result, Token, parenthesized, token};
+use syn::{Error, Lit, LitStr, Result, Token, bracketed, parenthesized, token};
 
 use crate::diag::{Diag, list, unknown};
 
 /// The keys of conditions, and how each is written.
-pub(crate) const KEYS: [(&str, &str); 10] = [
+pub(crate) const KEYS: [(&str, &str); 11] = [
     ("delay", "delay = 20ms"),
     ("jitter", "jitter = 2ms"),
     ("loss", "loss = 1%"),
@@ -23,6 +23,7 @@ pub(crate) const KEYS: [(&str, &str); 10] = [
     ("reorder", "reorder = 1%"),
     ("corrupt", "corrupt = 1%"),
     ("rate", "rate = 10mbit"),
+    ("trace", TRACE),
     ("queue", "queue = 50ms"),
     ("ecn", "ecn = mark"),
     ("icmp", "icmp = drop"),
@@ -44,6 +45,7 @@ pub(crate) fn set(key: &str, example: &str, input: ParseStream<'_>, to: &mut Con
         "reorder" => to.reorder = Some(percent(input, example)?),
         "corrupt" => to.corrupt = Some(percent(input, example)?),
         "rate" => to.rate = Some(literal(input, "a rate", example, parse_rate)?),
+        "trace" => to.trace = Some(trace(input)?),
         "queue" => to.queue = Some(literal(input, "a time or a size", example, parse_queue)?),
         "ecn" => to.ecn = Some(word(input, "ecn", Ecn::ALL, |ecn| ecn.name())?),
         "icmp" => to.icmp = Some(word(input, "icmp", Icmp::ALL, |icmp| icmp.name())?),
@@ -179,13 +181,47 @@ fn loss(input: ParseStream<'_>) -> Result<Loss> {
     diag.finish(burst.into())
 }
 
+const TRACE: &str = "trace = [10mbit for 2s, 1mbit for 500ms]";
+
+/// `[10mbit for 2s, 1mbit for 500ms]`
+fn trace(input: ParseStream<'_>) -> Result<Trace> {
+    let span = input.span();
+    if !input.peek(token::Bracket) {
+        let message = match input.peek(LitStr) {
+            true => format!(
+                "a file is read in code, by `Trace::mahimahi`; here a trace is a list of rates and times, as in `{TRACE}`"
+            ),
+            false => format!("expected a list of rates and times, as in `{TRACE}`"),
+        };
+        return Err(Error::new(span, message));
+    }
+    let content;
+    bracketed!(content in input);
+    let mut steps = Vec::new();
+    while !content.is_empty() {
+        let span = content.span();
+        let rate = literal(&content, "a rate", TRACE, parse_rate)?;
+        if !content.peek(Token![for]) {
+            let message = format!("for how long is not said: write `{rate} for 2s`, as in `{TRACE}`");
+            return Err(Error::new(span, message));
+        }
+        content.parse::<Token![for]>()?;
+        steps.push((rate, literal(&content, "a time", TRACE, parse_duration)?));
+        if !content.is_empty() {
+            content.parse::<Token![,]>()?;
+        }
+    }
+    Ok(Trace::new(steps))
+}
+
 /// The conditions as a value that the run time makes; `None` where nothing is said.
 pub(crate) fn value(conditions: &Conditions, private: &TokenStream) -> Option<TokenStream> {
     if conditions.are_none() {
         return None;
     }
-    let Conditions { delay, jitter, loss, duplicate, reorder, corrupt, rate, queue, ecn, icmp, .. } =
-        conditions;
+    let Conditions {
+        delay, jitter, loss, duplicate, reorder, corrupt, rate, trace, queue, ecn, icmp, ..
+    } = conditions;
     let time = |time: Duration| {
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         quote!(::core::time::Duration::from_nanos(#nanos))
@@ -212,6 +248,13 @@ pub(crate) fn value(conditions: &Conditions, private: &TokenStream) -> Option<To
         rate.map(|rate: Rate| {
             let bits = rate.bits();
             (quote!(#private::Rate::bit(#bits)), "rate")
+        }),
+        trace.as_ref().map(|trace| {
+            let steps = trace.steps().iter().map(|(rate, so_long)| {
+                let (bits, so_long) = (rate.bits(), time(*so_long));
+                quote!((#private::Rate::bit(#bits), #so_long))
+            });
+            (quote!(#private::Trace::new([#(#steps),*])), "trace")
         }),
         queue.map(|queue| {
             let queue = match queue {

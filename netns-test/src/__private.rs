@@ -11,7 +11,8 @@ use tokio::task::LocalSet;
 pub use inventory;
 use netns_test_model::Alias;
 pub use netns_test_model::graph::{
-    Addresses, Burst, Conditions, Ecn, Firewall, Icmp, Nat, NatBehavior, Percent, Queue, Rate, Routes, Wire,
+    Addresses, Burst, Conditions, Ecn, Firewall, Icmp, Nat, NatBehavior, Percent, Queue, Rate, Routes, Trace,
+    Wire,
 };
 pub use netns_test_model::{Capture, Family, Shape};
 

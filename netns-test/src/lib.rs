@@ -155,7 +155,7 @@ pub use netns_test_macros::{FromNetwork, main, netns_test, test};
 pub use netns_test_model::Family;
 pub use netns_test_model::graph::{
     Addresses, Burst, Conditions, Ecn, Firewall, Icmp, Loss, Nat, NatBehavior, Percent, Queue, Rate, Routes,
-    Wire,
+    Trace, TraceError, Wire,
 };
 
 pub use crate::capture::{Capture, Captured, Traffic};

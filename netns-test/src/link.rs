@@ -441,8 +441,7 @@ fn change(net: &Net, link: usize, side: usize, change: impl FnOnce(&mut Stack)) 
     let now = stack.current();
     match (net.links.wire(link), &net.links.user, net.plan.wiring.conditioned[link].ends[side]) {
         (Wire::User, Some(user), _) => {
-            user.set_conditions(link, side, now.clone());
-            Ok(())
+            user.set_conditions(link, side, now.clone()).doing(|| "change the conditions of a link")
         }
         (Wire::Kernel, _, Some(end)) => {
             let (planned, seed) = (&net.plan.nodes[end.node], kernel::seed(net.links.seed, link, side));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use netns_test_model::graph::{
     Addresses, Conditions, Direction, Ecn, End, Firewall, Graph, Icmp, Kind, Link, Loss, Member, Nat,
-    OwnAddress, Percent, Queue, Rate, RouterOptions, Routes, Wire,
+    OwnAddress, Percent, Queue, Rate, RouterOptions, Routes, Trace, Wire,
 };
 use netns_test_model::kubernetes::Kubernetes;
 #[cfg(feature = "kubernetes")]
@@ -419,6 +419,11 @@ impl LinkBuilder<'_> {
     /// How much passes in a second.
     pub fn rate(self, rate: Rate) -> Self {
         self.more(Conditions::new().rate(rate))
+    }
+
+    /// A rate that changes over time, in place of one [`rate`](Self::rate).
+    pub fn trace(self, trace: Trace) -> Self {
+        self.more(Conditions::new().trace(trace))
     }
 
     /// How much waits for its turn at that rate.

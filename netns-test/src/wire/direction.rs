@@ -3,13 +3,11 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use netns_test_model::graph::{Conditions, Ecn, Icmp, Queue, Rate};
+use netns_test_model::graph::{Conditions, Ecn, Icmp, Queue};
 
 use super::fate::Row;
-use super::frame;
-
-/// A point in time, in nanoseconds since some other.
-pub(crate) type Nanos = u64;
+use super::pace::Pace;
+use super::{Nanos, frame};
 
 /// What becomes of one packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +58,8 @@ pub struct Tally {
 #[derive(Clone, Debug)]
 pub(crate) struct Direction {
     conditions: Conditions,
+    /// How fast it sends.
+    pace: Pace,
     /// What the tests' code sends, and what kernels say on their own account: when they do is not determined, and must
     /// not change the fates of other packets.
     rows: [Row; 2],
@@ -74,10 +74,11 @@ pub(crate) struct Direction {
 }
 
 impl Direction {
-    /// Direction `side` (0 or 1) of link `link`.
-    pub(crate) fn new(conditions: Conditions, seed: u64, link: usize, side: usize) -> Self {
+    /// Direction `side` (0 or 1) of link `link`, from `now` on.
+    pub(crate) fn new(conditions: Conditions, now: Nanos, seed: u64, link: usize, side: usize) -> Self {
         let row = |class| Row::new(seed, [link as u64, side as u64, class]);
         Self {
+            pace: Pace::new(&conditions, now),
             conditions,
             rows: [row(0), row(1)],
             free_at: 0,
@@ -88,8 +89,9 @@ impl Direction {
         }
     }
 
-    /// Changes what happens to packets from now on.
-    pub(crate) fn set_conditions(&mut self, conditions: Conditions) {
+    /// Changes what happens to packets from `now` on.
+    pub(crate) fn set_conditions(&mut self, conditions: Conditions, now: Nanos) {
+        self.pace = Pace::new(&conditions, now);
         self.conditions = conditions;
     }
 
@@ -182,7 +184,9 @@ impl Direction {
 
     /// When the last bit of a packet has left; `None` if the queue is full.
     fn transmit(&mut self, now: Nanos, length: u64) -> Option<Nanos> {
-        let Some(rate) = self.conditions.rate else { return Some(now) };
+        if matches!(self.pace, Pace::Any) {
+            return Some(now);
+        }
         while let Some(&(begins_at, length)) = self.waiting.front()
             && begins_at <= now
         {
@@ -203,15 +207,9 @@ impl Direction {
             self.waiting.push_back((begins_at, length));
             self.waiting_bytes += length;
         }
-        self.free_at = begins_at.saturating_add(transmission(rate, length));
+        self.free_at = self.pace.end(begins_at, length);
         Some(self.free_at)
     }
-}
-
-/// How long it takes to send so many bytes.
-fn transmission(rate: Rate, bytes: u64) -> Nanos {
-    let nanos = u128::from(bytes) * 8 * 1_000_000_000 / u128::from(rate.bits().max(1));
-    Nanos::try_from(nanos).unwrap_or(Nanos::MAX)
 }
 
 /// The delay that a packet has which drew `shift`.
@@ -228,7 +226,7 @@ fn nanos(time: Duration) -> Nanos {
 
 #[cfg(test)]
 mod tests {
-    use netns_test_model::graph::{Burst, Percent};
+    use netns_test_model::graph::{Burst, Percent, Rate, Trace};
 
     use super::*;
 
@@ -239,7 +237,7 @@ mod tests {
     }
 
     fn direction(conditions: Conditions) -> Direction {
-        Direction::new(conditions, 7, 0, 0)
+        Direction::new(conditions, 0, 7, 0, 0)
     }
 
     /// An IPv4 packet of UDP, of so many bytes with all headers, capable of ECN or not.
@@ -342,6 +340,19 @@ mod tests {
     }
 
     #[test]
+    fn packets_wait_for_the_end_of_an_outage_as_far_as_the_queue_goes() {
+        let trace = Trace::new([(Rate::mbit(8), ms(2)), (Rate::bit(0), ms(10))]);
+        let conditions = Conditions::new().trace(trace.clone()).queue(Queue::Packets(2));
+        let mut direction = direction(conditions);
+        let fates: Vec<Fate> = (0..5).map(|_| offer(&mut direction, MS)).collect();
+        let lost = Fate::Lost(Lost::Queue);
+        assert_eq!(fates, [arrives(2 * MS), arrives(13 * MS), arrives(14 * MS), lost, lost]);
+        // The trace begins anew with new conditions.
+        direction.set_conditions(Conditions::new().trace(trace), 20 * MS);
+        assert_eq!(offer(&mut direction, 21 * MS), arrives(22 * MS));
+    }
+
+    #[test]
     fn what_is_reordered_overtakes() {
         let mut direction = direction(Conditions::new().delay(ms(5)).reorder(Percent(30.0)));
         let fates: Vec<Fate> = (0..100).map(|_| offer(&mut direction, MS)).collect();
@@ -372,7 +383,7 @@ mod tests {
     fn fates_follow_the_seed_the_link_and_the_direction_whatever_else_is_sent() {
         let lossy = Conditions::new().loss(Percent(50.0));
         let fates = |seed, link, side, chatter: bool| -> Vec<Fate> {
-            let mut direction = Direction::new(lossy.clone(), seed, link, side);
+            let mut direction = Direction::new(lossy.clone(), 0, seed, link, side);
             let fates = (0..64).map(|_| {
                 if chatter {
                     // ARP.

@@ -11,19 +11,21 @@ mod fate;
 mod frame;
 mod intercept;
 pub(crate) mod kernel;
+mod pace;
 mod pump;
 
-use std::env;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use std::{env, io};
 
 use netns_test_model::graph::Conditions;
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::time::{ClockId, clock_gettime};
 
+use self::direction::Direction;
 pub use self::direction::Tally;
-use self::direction::{Direction, Nanos};
 use self::intercept::Desk;
 pub(crate) use self::intercept::ETHERNET;
 pub use self::intercept::{Interception, Verdict};
@@ -34,6 +36,9 @@ use crate::packet::Packet;
 use crate::panics;
 use crate::sys::ring::PacketSocket;
 use crate::worker;
+
+/// A point in time, in nanoseconds since some other.
+type Nanos = u64;
 
 /// The name of the thread.
 pub(crate) const THREAD: &str = "netns-test/wire";
@@ -102,9 +107,11 @@ impl Wires {
         });
         let mut lines = Vec::with_capacity(ends.len());
         let mut ports = Vec::with_capacity(2 * ends.len());
+        let now = monotonic().doing(|| "ask for the time")?;
         for Ends { link, conditions, sockets, indices } in ends {
             let [forth, back] = conditions;
-            let directions = [Direction::new(forth, seed, link, 0), Direction::new(back, seed, link, 1)];
+            let directions =
+                [Direction::new(forth, now, seed, link, 0), Direction::new(back, now, seed, link, 1)];
             let line =
                 Arc::new(Line { link, directions: directions.map(Mutex::new), desks: Default::default() });
             for (side, (socket, index)) in sockets.into_iter().zip(indices).enumerate() {
@@ -127,10 +134,12 @@ impl Wires {
     }
 
     /// Changes what a link does to the packets that one side sends.
-    pub(crate) fn set_conditions(&self, link: usize, side: usize, conditions: Conditions) {
+    pub(crate) fn set_conditions(&self, link: usize, side: usize, conditions: Conditions) -> io::Result<()> {
+        let now = monotonic()?;
         if let Some(line) = self.line(link) {
-            line.direction(side).set_conditions(conditions);
+            line.direction(side).set_conditions(conditions, now);
         }
+        Ok(())
     }
 
     /// What became of the packets that one side of a link has sent; `None` where the link is not on this wire.
@@ -214,4 +223,8 @@ pub(crate) fn seed(declared: Option<u64>) -> Result<u64, Error> {
     // Short enough to be copied by hand.
     let any = || RandomState::new().hash_one(0_u8) % 1_000_000_000;
     Ok(of_environment.or(declared).unwrap_or_else(any))
+}
+
+fn monotonic() -> io::Result<Nanos> {
+    Ok(Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?).as_nanos() as Nanos)
 }

@@ -16,7 +16,7 @@ use nix::time::{ClockId, clock_gettime};
 use nix::unistd::gettid;
 
 use super::direction::Fate;
-use super::{Line, Nanos, Shared};
+use super::{Line, Nanos, Shared, monotonic};
 use crate::netlink::{LinkEvents, Request, RouteSocket};
 use crate::sys::ring::{PacketSocket, Received};
 
@@ -256,8 +256,4 @@ impl Pump {
         }
         Ok(())
     }
-}
-
-fn monotonic() -> io::Result<Nanos> {
-    Ok(Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?).as_nanos() as Nanos)
 }

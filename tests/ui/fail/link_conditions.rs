@@ -21,6 +21,18 @@ async fn jitter_and_twice() {}
 #[netns_test(nodes(a, b), switches(s, t), links(a -- s { loss = 1% }, s -- t { delay = 1ms }, b -- t { icmp = drop, wire = kernel }))]
 async fn switches_and_wires() {}
 
+#[netns_test(nodes(a, b), links(a -- b { trace = "lte.up" }, a -- b { trace = 10mbit }, a -- b { trace = [10mbit, 2s] }, a -- b { trace = [10mbps for 2s] }))]
+async fn no_traces() {}
+
+#[netns_test(nodes(a, b), links(
+    a -- b { trace = [] },
+    a -- b { trace = [0mbit for 1s] },
+    a -- b { trace = [1mbit for 0s] },
+    a -- b { trace = [1mbit for 1s], rate = 2mbit },
+    a -- b { trace = [1mbit for 1s], wire = kernel },
+))]
+async fn traces() {}
+
 #[netns_test(nodes = 2, wire = user, seed = 7)]
 async fn no_graph() {}
 

@@ -16,7 +16,7 @@ use netns_test::{Node, netns_test};
         r2.wan -> r1 { rate = 64kbit, queue = 64kb, icmp = drop },
         r2 -- lan,
         server -- lan { ecn = bleach },
-        lan -> server { ecn = drop },
+        lan -> server { ecn = drop, trace = [10mbit for 2s, 0mbit for 500ms, 1.5mbit for 1min] },
         other -- lan { wire = kernel, delay = 1ms },
     ),
     wire = user,

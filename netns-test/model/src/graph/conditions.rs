@@ -3,12 +3,14 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::Trace;
+
 /// What a link does to the packets of one direction.
 ///
 /// What is not said does not happen. Every packet is an Ethernet frame with its header of 14 bytes, and no larger than the
 /// MTU: segmentation offload is off on links with conditions. A packet meets, in this order: [`icmp`](Self::icmp) and
 /// [`ecn`](Self::ecn), [`loss`](Self::loss), [`duplicate`](Self::duplicate), [`corrupt`](Self::corrupt), then the queue
-/// of [`rate`](Self::rate), then [`delay`](Self::delay).
+/// of [`rate`](Self::rate) or [`trace`](Self::trace), then [`delay`](Self::delay).
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Conditions {
@@ -26,6 +28,8 @@ pub struct Conditions {
     pub corrupt: Option<Percent>,
     /// How much passes in a second.
     pub rate: Option<Rate>,
+    /// The rate, where it changes over time.
+    pub trace: Option<Trace>,
     /// How much waits for its turn at that rate.
     pub queue: Option<Queue>,
     /// What becomes of Explicit Congestion Notification.
@@ -86,8 +90,17 @@ impl Conditions {
         Self { rate: Some(rate), ..self }
     }
 
-    /// How much waits for its turn at [`rate`](Self::rate): what finds more before it is dropped. [`Queue::DEFAULT`] (100 ms)
-    /// unless it is said.
+    /// A rate that changes over time, in place of one [`rate`](Self::rate). It begins when the conditions begin to hold: with the
+    /// network, or when a test changes them.
+    ///
+    /// The wire in user space follows it exactly; the kernel's cannot, because its tbf gives every new rate a full bucket.
+    #[must_use]
+    pub fn trace(self, trace: Trace) -> Self {
+        Self { trace: Some(trace), ..self }
+    }
+
+    /// How much waits for its turn at [`rate`](Self::rate) or [`trace`](Self::trace): what finds more before it is dropped.
+    /// [`Queue::DEFAULT`] (100 ms) unless it is said.
     #[must_use]
     pub fn queue(self, queue: impl Into<Queue>) -> Self {
         Self { queue: Some(queue.into()), ..self }
@@ -108,6 +121,11 @@ impl Conditions {
     /// These, and what `more` says in their place.
     #[must_use]
     pub fn with(self, more: &Self) -> Self {
+        // One rate is said in place of the other.
+        let (rate, trace) = match (&more.rate, &more.trace) {
+            (None, None) => (self.rate, self.trace),
+            (rate, trace) => (*rate, trace.clone()),
+        };
         Self {
             delay: more.delay.or(self.delay),
             jitter: more.jitter.or(self.jitter),
@@ -115,7 +133,8 @@ impl Conditions {
             duplicate: more.duplicate.or(self.duplicate),
             reorder: more.reorder.or(self.reorder),
             corrupt: more.corrupt.or(self.corrupt),
-            rate: more.rate.or(self.rate),
+            rate,
+            trace,
             queue: more.queue.or(self.queue),
             ecn: more.ecn.or(self.ecn),
             icmp: more.icmp.or(self.icmp),
@@ -132,6 +151,7 @@ impl Conditions {
             "reorder" => self.reorder.is_some(),
             "corrupt" => self.corrupt.is_some(),
             "rate" => self.rate.is_some(),
+            "trace" => self.trace.is_some(),
             "queue" => self.queue.is_some(),
             "ecn" => self.ecn.is_some(),
             "icmp" => self.icmp.is_some(),
@@ -156,6 +176,7 @@ impl Conditions {
             (Some(Ecn::Bleach), _) => Some("ecn = bleach"),
             (Some(Ecn::Drop), _) => Some("ecn = drop"),
             (_, Some(Icmp::Drop)) => Some("icmp = drop"),
+            _ if self.trace.is_some() => Some("trace"),
             _ => None,
         }
     }
@@ -231,12 +252,19 @@ impl Conditions {
             Some(rate) if rate.0 > MOST_RATE => {
                 wrong.push(("rate", format!("`rate = {rate}` is too fast: a link has at most `100gbit`")));
             }
-            None if self.queue.is_some() => wrong.push((
+            None if self.queue.is_some() && self.trace.is_none() => wrong.push((
                 "queue",
                 "`queue` is what waits for its turn at a `rate`, and there is none: write `rate`, too"
                     .to_owned(),
             )),
             _ => {}
+        }
+        if let Some(trace) = &self.trace {
+            if self.rate.is_some() {
+                let message = "`rate` and `trace` both say how much passes: remove one";
+                wrong.push(("trace", message.to_owned()));
+            }
+            wrong.extend(trace.check(Rate(MOST_RATE)).err().map(|message| ("trace", message)));
         }
         if matches!(self.queue, Some(Queue::Time(Duration::ZERO) | Queue::Bytes(0) | Queue::Packets(0))) {
             let message =
@@ -269,6 +297,7 @@ impl fmt::Display for Conditions {
         parts.extend(self.reorder.map(|share| format!("reorder = {share}")));
         parts.extend(self.corrupt.map(|share| format!("corrupt = {share}")));
         parts.extend(self.rate.map(|rate| format!("rate = {rate}")));
+        parts.extend(self.trace.iter().map(|trace| format!("trace = {trace}")));
         parts.extend(self.queue.map(|queue| format!("queue = {queue}")));
         parts.extend(self.ecn.map(|ecn| format!("ecn = {}", ecn.name())));
         parts.extend(self.icmp.map(|icmp| format!("icmp = {}", icmp.name())));
@@ -399,7 +428,9 @@ impl Rate {
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (number, unit) = match self.0 {
-            bits if bits == 0 || bits % 1000 != 0 => (bits, "bit"),
+            // `0bit` is no token of Rust's: `0b` begins a binary number.
+            0 => (0, "mbit"),
+            bits if bits % 1000 != 0 => (bits, "bit"),
             bits if bits % 1_000_000 != 0 => (bits / 1000, "kbit"),
             bits if bits % 1_000_000_000 != 0 => (bits / 1_000_000, "mbit"),
             bits => (bits / 1_000_000_000, "gbit"),
@@ -518,7 +549,7 @@ impl Wire {
 }
 
 /// A duration as it is written in the attribute.
-struct Time(Duration);
+pub(super) struct Time(pub(super) Duration);
 
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -12,6 +12,7 @@ mod nat;
 mod resolve;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod units;
 
 use std::fmt;
@@ -19,8 +20,10 @@ use std::net::IpAddr;
 
 use crate::prefix::Prefix;
 
+use conditions::Time;
 pub use conditions::{Burst, Conditions, Ecn, Icmp, Loss, Percent, Queue, Rate, Wire};
 pub use nat::{Firewall, Gateway, Nat, NatBehavior, RouterOptions};
+pub use trace::{Trace, TraceError};
 pub use units::{parse_queue, parse_rate};
 
 /// The most links of one node: their number is a byte of the interfaces' MAC addresses, and the switches have the last.
