@@ -34,7 +34,7 @@ use netns_test_model::kubernetes::{OUTSIDE, PodOn};
 
 pub use self::node::ClusterNode;
 pub use self::pod::{Pod, PodBuilder};
-pub use self::redirect::{Redirect, original_destination, set_transparent};
+pub use self::redirect::{Redirect, original_destination, receive_redirected, set_transparent};
 pub use self::service::{Service, ServiceBuilder};
 pub(crate) use self::state::State;
 use self::state::{PodView, Told, View};

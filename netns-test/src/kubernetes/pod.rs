@@ -36,7 +36,7 @@ use crate::{plan, provision, registry};
 pub struct Pod {
     cluster: Cluster,
     node: Node,
-    record: Record,
+    pub(super) record: Record,
 }
 
 impl Pod {

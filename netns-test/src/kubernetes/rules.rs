@@ -10,7 +10,7 @@ use std::time::Duration;
 use netns_test_model::Prefix;
 use nix::libc::{IPPROTO_TCP, IPPROTO_UDP};
 
-use super::redirect::TO_PROXY;
+use super::redirect::{TO_GATEWAY, TO_GATEWAY_MASK, TO_PROXY};
 use crate::netlink::nftables::{
     Batch, Chain, ChainKind, Element, Expr, Family, Field, Hook, NatTarget, Register, Reject, Rule, Set,
     Table, Type, Value, Verdict,
@@ -133,8 +133,9 @@ impl Rules {
         let services = rules.chain("services");
         for (name, hook) in [("nat-prerouting", Hook::Prerouting), ("nat-output", Hook::Output)] {
             let chain = rules.base(name, ChainKind::Nat, hook, DSTNAT);
-            // What goes to a proxy on the node is to arrive as it was sent.
+            // What goes to a proxy on the node, or to a gateway, is to arrive as it was sent.
             rules.add(&chain, Rule::new().mark(TO_PROXY).r#return());
+            rules.add(&chain, Rule::new().masked_mark(TO_GATEWAY_MASK, TO_GATEWAY).r#return());
             rules.add(&chain, Rule::new().jump(&services));
         }
         for v4 in [true, false] {
@@ -237,6 +238,7 @@ impl Rules {
             [("filter-forward", Hook::Forward, FILTER), ("filter-output", Hook::Output, AFTER_DSTNAT)]
         {
             let chain = self.base(name, ChainKind::Filter, hook, priority);
+            self.add(&chain, Rule::new().masked_mark(TO_GATEWAY_MASK, TO_GATEWAY).accept());
             for ip in &wanted.name_servers {
                 self.add(&chain, Rule::new().daddr(*ip, if ip.is_ipv4() { 32 } else { 128 }).accept());
             }

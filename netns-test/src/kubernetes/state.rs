@@ -1,6 +1,6 @@
 //! What a cluster has at a moment.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -29,8 +29,8 @@ pub(super) struct Told {
     pub(super) dns: Option<crate::dns::Server>,
     /// The names that are the cluster's, and not the test's own.
     pub(super) names: Vec<String>,
-    /// The pods whose nodes have rules that lead to a proxy.
-    pub(super) at_node: BTreeSet<String>,
+    /// The pods whose nodes have rules that lead to a proxy, each with the gateway if that is where.
+    pub(super) on_the_way: BTreeMap<String, Option<Arc<NodeState>>>,
     /// The rules of the nodes, by number; of none before there is a service.
     pub(super) rules: BTreeMap<usize, Installed>,
     /// Whether the last attempt to tell them failed on the way.

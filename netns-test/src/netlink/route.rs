@@ -347,12 +347,12 @@ impl<'a> Request<'a> {
 
     /// Adds a rule (ip-rule(8)): packets with this mark are routed by this table.
     #[cfg(feature = "kubernetes")]
-    pub(crate) fn add_rule(v4: bool, mark: u32, table: u8) -> Self {
+    pub(crate) fn add_rule(v4: bool, mark: u32, table: u32) -> Self {
         let mut message = RuleMessage::default();
         message.header.family = if v4 { AddressFamily::Inet } else { AddressFamily::Inet6 };
-        message.header.table = table;
         message.header.action = RuleAction::ToTable;
-        message.attributes = vec![RuleAttribute::FwMark(mark), RuleAttribute::FwMask(u32::MAX)];
+        let table = RuleAttribute::Table(table);
+        message.attributes = vec![RuleAttribute::FwMark(mark), RuleAttribute::FwMask(u32::MAX), table];
         Self::new(RouteNetlinkMessage::NewRule(message), NLM_F_CREATE | NLM_F_EXCL)
     }
 
@@ -408,11 +408,23 @@ impl Route {
 
     /// A route by which everything is this host's own, of a table that rules lead to.
     #[cfg(feature = "kubernetes")]
-    pub(crate) fn all_local(v4: bool, link: u32, table: u8) -> Self {
-        let any: IpAddr =
-            if v4 { Ipv4Addr::UNSPECIFIED.into() } else { std::net::Ipv6Addr::UNSPECIFIED.into() };
+    pub(crate) fn all_local(v4: bool, link: u32, table: u32) -> Self {
         let scope = if v4 { Scope::Host } else { Scope::Global };
-        Self { link: Some(link), table: table.into(), ..Self::new(any, 0, RouteKind::Local, scope) }
+        Self { link: Some(link), table, ..Self::new(any(v4), 0, RouteKind::Local, scope) }
+    }
+
+    /// A route by which everything goes to `gateway`, a neighbour on `link`, in a table that rules lead to.
+    #[cfg(feature = "kubernetes")]
+    pub(crate) fn all_via(gateway: IpAddr, link: u32, table: u32) -> Self {
+        let everything = Self::via(any(gateway.is_ipv4()), 0, gateway).with_link(link);
+        // Better than `all_unreachable`, also where 0 stands for 1024, as in IPv6.
+        Self { table, metric: 1, ..everything }
+    }
+
+    /// A route by which nothing is reached, where the table has no better one.
+    #[cfg(feature = "kubernetes")]
+    pub(crate) fn all_unreachable(v4: bool, table: u32) -> Self {
+        Self { table, metric: 4096, ..Self::new(any(v4), 0, RouteKind::Unreachable, Scope::Global) }
     }
 
     /// A route in the main table through the router `gateway`.
@@ -448,6 +460,11 @@ impl Route {
     pub(crate) fn with_source(self, source: IpAddr) -> Self {
         Self { source: Some(source), ..self }
     }
+}
+
+#[cfg(feature = "kubernetes")]
+fn any(v4: bool) -> IpAddr {
+    if v4 { Ipv4Addr::UNSPECIFIED.into() } else { std::net::Ipv6Addr::UNSPECIFIED.into() }
 }
 
 fn link_message(index: u32) -> LinkMessage {

@@ -195,7 +195,9 @@ pub(super) fn unusual_routes<'a>(report: &Report, host: &'a Host) -> Vec<&'a Rou
 
 fn routes(report: &Report, host: &Host) -> Vec<String> {
     let mut texts = Vec::new();
-    for route in unusual_routes(report, host) {
+    // What other tables say is about packets that a rule leads there.
+    let main = |route: &&Route| route.table == Route::MAIN_TABLE;
+    for route in unusual_routes(report, host).into_iter().filter(main) {
         let what = match route.kind {
             RouteKind::Blackhole => "a route silently drops what is sent to",
             RouteKind::Unreachable | RouteKind::Prohibit | RouteKind::Throw => {

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::data::{Packets, Report};
 use super::hops::{Hop, Links, Place};
 use super::signs::{Sign, address, owner, plural};
+use crate::netlink::state::{Route, RouteKind};
 
 /// How many packets away a packet is looked for that is the same one on its way through a router.
 const NEARBY: usize = 64;
@@ -92,7 +93,8 @@ fn misrouted(report: &Report, hops: &[Hop]) -> Vec<Sign> {
         let is_for_it = |mac: [u8; 6]| planned.interfaces.iter().any(|interface| interface.mac == mac);
         let is_taken = hop.packet.ethernet().is_some_and(|ethernet| is_for_it(ethernet.destination.0));
         let target = owner(report, ip.destination);
-        if is_for_one && is_taken && !planned.forwards && target.is_some_and(|target| target != to.node) {
+        let is_wrong = is_for_one && is_taken && !planned.forwards && !takes_all(report, to.node);
+        if is_wrong && target.is_some_and(|target| target != to.node) {
             *groups.entry((to.node, ip.destination, hop.from.map(|from| from.node))).or_default() += 1;
         }
     }
@@ -109,6 +111,12 @@ fn misrouted(report: &Report, hops: &[Hop]) -> Vec<Sign> {
         Sign { node: Some(node), text }
     });
     signs.collect()
+}
+
+/// Whether a host has a route by which everything is its own, as a transparent proxy's has.
+fn takes_all(report: &Report, node: usize) -> bool {
+    let takes_all = |route: &Route| route.kind == RouteKind::Local && route.prefix_len == 0;
+    report.host(node).is_some_and(|host| host.routes.iter().any(takes_all))
 }
 
 /// Answers that came back to a router's outer address, and that its NAT did not take any further.
@@ -130,7 +138,9 @@ fn unmapped(report: &Report, hops: &[Hop]) -> Vec<Sign> {
                 .rev()
                 .take(NEARBY)
                 .any(|other| is_same(other) && other.to.iter().any(|to| to.node == from.node));
-            if owner(report, source.ip()) == Some(from.node) && came_in {
+            // A proxy says the same again, too.
+            let is_router = report.plan.nodes[from.node].forwards && !takes_all(report, from.node);
+            if is_router && owner(report, source.ip()) == Some(from.node) && came_in {
                 outer.insert((from.node, source, destination));
             }
         }

@@ -12,12 +12,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 /// The mark of the proxies here, and the ports that they listen on.
-const MARK: u32 = 0x539;
-const OUTBOUND: u16 = 15001;
-const INBOUND: u16 = 15006;
+pub(crate) const MARK: u32 = 0x539;
+pub(crate) const OUTBOUND: u16 = 15001;
+pub(crate) const INBOUND: u16 = 15006;
 
 /// A proxy's own connection from a node: with its mark, and with another's address if that is wanted.
-async fn connect(node: &Node, to: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpStream> {
+pub(crate) async fn connect(node: &Node, to: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpStream> {
     let socket = node.enter(|| if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() })?;
     setsockopt(&socket, sockopt::Mark, &MARK)?;
     if let Some(from) = from {
@@ -28,7 +28,7 @@ async fn connect(node: &Node, to: SocketAddr, from: Option<IpAddr>) -> io::Resul
 }
 
 /// Sends through a connection, and through what stands at its other end, to and fro.
-async fn is_carried(one: &mut TcpStream, other: &mut TcpStream) -> io::Result<()> {
+pub(crate) async fn is_carried(one: &mut TcpStream, other: &mut TcpStream) -> io::Result<()> {
     one.write_all(b"ping").await?;
     let mut buffer = [0; 4];
     other.read_exact(&mut buffer).await?;
@@ -45,15 +45,15 @@ fn owned(descriptor: i32) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(descriptor) }
 }
 
-fn plain(address: SocketAddr) -> SocketAddr {
+pub(crate) fn plain(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-fn addresses(node: &Node) -> [IpAddr; 2] {
+pub(crate) fn addresses(node: &Node) -> [IpAddr; 2] {
     [node.ip4().into(), node.ip6().into()]
 }
 
-fn of_family(node: &Node, ip: IpAddr) -> IpAddr {
+pub(crate) fn of_family(node: &Node, ip: IpAddr) -> IpAddr {
     if ip.is_ipv4() { node.ip4().into() } else { node.ip6().into() }
 }
 
@@ -221,10 +221,10 @@ async fn a_pod_s_namespace_is_handed_over(cluster: Cluster, captured: Pod, serve
     Ok(())
 }
 
-/// A sidecar runs as a user of its own. Here all is one user's: either everything is the proxy's own, or nothing.
+/// A sidecar runs as a user of its own. Where all is one user's, either everything is the proxy's own, or nothing.
 #[netns_test(kubernetes(nodes = 1, pods(captured = 0, server = 0)))]
 async fn a_proxy_is_told_apart_by_its_user(captured: Pod, server: Pod) -> io::Result<()> {
-    let app = server.listen_tcp(80).await?;
+    let app = server.listen_tcp("[::]:80").await?;
     let proxy = captured.listen_tcp(("::".parse::<IpAddr>().unwrap(), OUTBOUND)).await?;
     let own = nix::unistd::getuid().as_raw();
     captured.redirect(Redirect::in_pod().outbound(OUTBOUND).unless_user(own))?;
@@ -232,11 +232,79 @@ async fn a_proxy_is_told_apart_by_its_user(captured: Pod, server: Pod) -> io::Re
     app.accept().await?;
     captured.redirect(Redirect::in_pod().outbound(OUTBOUND).unless_user(own + 1))?;
     captured.connect_tcp((server.ip(), 80)).await?;
-    proxy.accept().await.map(drop)
+    proxy.accept().await?;
+    if own != 0 {
+        // An ordinary user has no other's id to give.
+        return Ok(());
+    }
+    let mut sidecar = std::process::Command::new("bash");
+    sidecar.args(["-c", &format!("exec 3<>/dev/tcp/{}/80; echo hi >&3", server.ip4())]);
+    std::os::unix::process::CommandExt::uid(&mut sidecar, 1);
+    assert!(captured.adopt(sidecar).status().await?.success());
+    let mut text = String::new();
+    app.accept().await?.0.read_to_string(&mut text).await?;
+    assert_eq!(text, "hi\n");
+    Ok(())
 }
 
-#[netns_test(kubernetes(nodes = 1, pods(client = 0)))]
-async fn mistakes_are_told(client: Pod) -> io::Result<()> {
+/// In every arrangement, a connection that was there goes on; and new ones are refused, not let through, when the proxy has ended.
+#[netns_test(kubernetes(nodes = 2, pods(captured = 0, gateway = 0, server = 1)))]
+async fn only_what_begins_is_redirected_and_always(
+    cluster: Cluster,
+    captured: Pod,
+    gateway: Pod,
+    server: Pod,
+) -> io::Result<()> {
+    let own = captured.listen_tcp("[::]:8080").await?;
+    let app = server.listen_tcp("[::]:80").await?;
+    let in_pod = || Redirect::in_pod().unless_mark(MARK);
+    for (redirect, at) in [
+        (in_pod(), captured.as_node()),
+        (in_pod().transparent(), captured.as_node()),
+        (Redirect::at_node(), cluster.node(0).node()),
+        (Redirect::by_way_of(&gateway), gateway.as_node()),
+    ] {
+        let proxy = at.listen_tcp(("::".parse::<IpAddr>().unwrap(), OUTBOUND)).await?;
+        let inbound = at.listen_tcp(("::".parse::<IpAddr>().unwrap(), INBOUND)).await?;
+        set_transparent(&proxy)?;
+        set_transparent(&inbound)?;
+        let mut before = Vec::new();
+        for ip in addresses(&server) {
+            let out = captured.connect_tcp((ip, 80)).await?;
+            before.push((out, app.accept().await?.0));
+            let out = server.connect_tcp((of_family(&captured, ip), 8080)).await?;
+            before.push((out, own.accept().await?.0));
+        }
+        captured.redirect(redirect.clone().outbound(OUTBOUND).inbound(INBOUND))?;
+        for (out, inside) in &mut before {
+            is_carried(out, inside)
+                .await
+                .map_err(|error| io::Error::other(format!("{redirect:?}: {error}")))?;
+        }
+        for ip in addresses(&server) {
+            let _out = captured.connect_tcp((ip, 80)).await?;
+            proxy.accept().await?;
+            let _out = server.connect_tcp((of_family(&captured, ip), 8080)).await?;
+            inbound.accept().await?;
+        }
+        drop((proxy, inbound));
+        for ip in addresses(&server) {
+            for (from, to) in [(&captured, (ip, 80)), (&server, (of_family(&captured, ip), 8080))] {
+                let error = from.connect_tcp(to).await.unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused, "{redirect:?}: {error}");
+            }
+        }
+        for (out, inside) in &mut before {
+            is_carried(inside, out).await?;
+        }
+        captured.end_redirection()?;
+    }
+    Ok(())
+}
+
+#[netns_test(kubernetes(nodes = 2, pods(client = 0, near = 0, far = 1, deleted = 0)))]
+async fn mistakes_are_told(client: Pod, near: Pod, far: Pod, deleted: Pod) -> io::Result<()> {
+    deleted.delete()?;
     let _proxy = client.listen_tcp(OUTBOUND).await?;
     for (redirect, cause) in [
         (Redirect::in_pod(), "it redirects nothing: write `.outbound(15001)`"),
@@ -251,6 +319,27 @@ async fn mistakes_are_told(client: Pod) -> io::Result<()> {
             "nothing listens on port 15006 of `client`: start the proxy first, and wait for it with `wait_listening(15006)`",
         ),
         (Redirect::at_node().outbound(OUTBOUND), "nothing listens on port 15001 of `node-0`"),
+        (
+            Redirect::in_pod().outbound_udp(OUTBOUND).unless_mark(1),
+            "nothing listens on UDP port 15001 of `client`: start the proxy first, and wait for it with `wait_bound_udp(15001)`",
+        ),
+        (
+            Redirect::in_pod().outbound(OUTBOUND).unless_mark(1),
+            "what listens on port 15001 of `client` does not take what would come to it over IPv6, at ::1: let it listen on \
+             `[::]:15001`",
+        ),
+        (Redirect::in_pod().inbound_udp(INBOUND), "use `at_node` or `by_way_of` for `inbound_udp`"),
+        (
+            Redirect::at_node().outbound(OUTBOUND).unless_mark(1),
+            "a packet's mark and user are not known outside of its pod: remove `unless_mark` and `unless_user`",
+        ),
+        (Redirect::by_way_of(&client).outbound(OUTBOUND), "`client` cannot be its own gateway: use `in_pod`"),
+        (
+            Redirect::by_way_of(&far).outbound(OUTBOUND),
+            "the gateway `far` is on `node-1`, and `client` on `node-0`: start a gateway on each node",
+        ),
+        (Redirect::by_way_of(&near).outbound(OUTBOUND), "nothing listens on port 15001 of `near`"),
+        (Redirect::by_way_of(&deleted).outbound(OUTBOUND), "the gateway `deleted` has been deleted"),
     ] {
         let message = client.redirect(redirect).unwrap_err().to_string();
         assert!(

@@ -62,6 +62,8 @@ pub(crate) enum Field {
     /// The source port of TCP, UDP and what else begins with ports.
     Sport,
     Dport,
+    /// The byte of TCP's flags: CWR, ECE, URG, ACK, PSH, RST, SYN, FIN.
+    TcpFlags,
     IcmpType,
     CtState,
     CtStatus,
@@ -111,7 +113,8 @@ impl Field {
             Self::Ip6Saddr | Self::Ip6Daddr | Self::CtOriginalIp6Daddr => 16,
             Self::Sport | Self::Dport | Self::Protocol => 2,
             Self::CtOriginalSport | Self::CtOriginalDport | Self::CtReplySport | Self::CtReplyDport => 2,
-            Self::NfProto | Self::L4Proto | Self::IcmpType | Self::SocketTransparent | Self::CtDirection => 1,
+            Self::NfProto | Self::L4Proto | Self::TcpFlags | Self::IcmpType => 1,
+            Self::SocketTransparent | Self::CtDirection => 1,
             _ => 4,
         }
     }
@@ -125,7 +128,7 @@ impl Field {
         match self {
             Self::IpSaddr | Self::IpDaddr => Needs::Ip,
             Self::Ip6Saddr | Self::Ip6Daddr => Needs::Ip6,
-            Self::Sport | Self::Dport | Self::IcmpType => Needs::Transport,
+            Self::Sport | Self::Dport | Self::TcpFlags | Self::IcmpType => Needs::Transport,
             _ => Needs::Nothing,
         }
     }
@@ -149,6 +152,7 @@ impl Field {
             Self::Ip6Daddr => payload(libc::NFT_PAYLOAD_NETWORK_HEADER, 24, 16, into),
             Self::Sport => payload(libc::NFT_PAYLOAD_TRANSPORT_HEADER, 0, 2, into),
             Self::Dport => payload(libc::NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2, into),
+            Self::TcpFlags => payload(libc::NFT_PAYLOAD_TRANSPORT_HEADER, 13, 1, into),
             Self::IcmpType => payload(libc::NFT_PAYLOAD_TRANSPORT_HEADER, 0, 1, into),
             Self::CtState => ct(libc::NFT_CT_STATE, None, into),
             Self::CtStatus => ct(libc::NFT_CT_STATUS, None, into),

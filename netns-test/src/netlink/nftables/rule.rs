@@ -176,6 +176,11 @@ impl Rule {
         self
     }
 
+    /// Whether it can match packets of this address's family.
+    pub(crate) fn may_be_for(&self, ip: IpAddr) -> bool {
+        self.family.is_none_or(|own| own == if ip.is_ipv4() { Family::Ip } else { Family::Ip6 })
+    }
+
     /// A protocol above IP, as `IPPROTO_*`.
     pub(crate) fn l4proto(mut self, number: u8) -> Self {
         if self.protocol.replace(number) == Some(number) {
@@ -186,6 +191,12 @@ impl Rule {
 
     pub(crate) fn tcp(self) -> Self {
         self.l4proto(libc::IPPROTO_TCP as u8)
+    }
+
+    /// The packet that begins a connection: of FIN, SYN, RST and ACK, it has SYN alone.
+    pub(crate) fn tcp_syn(self) -> Self {
+        let rule = self.tcp().load(Field::TcpFlags, FIRST).push(Expr::Mask(FIRST, 0x17_u8.into()));
+        rule.push(Expr::Compare(FIRST, Compare::Is, 0x02_u8.into()))
     }
 
     pub(crate) fn udp(self) -> Self {
