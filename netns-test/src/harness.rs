@@ -21,7 +21,8 @@ use crate::network::{Net, Network};
 use crate::panics::{Caught, Record};
 use crate::teardown::{Leftover, tear_down};
 use crate::{
-    bootstrap, capture, gate, janitor, panics, pause, plan, probe, provision, registry, report, sys, worker,
+    bootstrap, capture, gate, janitor, log, panics, pause, plan, probe, provision, registry, report, sys,
+    worker,
 };
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -150,7 +151,7 @@ fn live(test: &'static TestCase, body: Body) -> Verdict {
         Ok(limit) => limit,
         Err(text) => return Verdict::Fail(text),
     };
-    if let Err(text) = report::Wanted::read().and_then(|_| pause::is_wanted()) {
+    if let Err(text) = report::Wanted::read().and_then(|_| pause::is_wanted()).and_then(|_| log::wanted()) {
         return Verdict::Fail(text);
     }
     let mut packets = match capture::Wanted::read(test.capture, topology.nodes.len()) {
@@ -234,6 +235,7 @@ fn body_thread(
         Err(error) => return Some((Ending::Failed(error), Ok(Vec::new()))),
     };
     net.report.begin(test.should_panic != ShouldPanic::No);
+    let _listening = log::listen();
     let begun = net.begin();
     // Nobody else has set it: the body starts once.
     net.clock.started.get_or_init(Instant::now);

@@ -89,6 +89,7 @@
 //! | `NETNS_TEST_UNSUPPORTED=skip` | where tests cannot run, they are skipped, and say so on stderr; libtest counts them as ok |
 //! | `NETNS_TEST_USERNS=0` | no user namespace for the process: netns tests then need root |
 //! | `NETNS_TEST_REPORT` | `always` or `never`: of which tests the network is shown; by default of those that fail |
+//! | `NETNS_TEST_LOG` | `error`, `warn`, `info`, `debug`, `trace` or `off`: which events of `tracing` the report has; see [`guide::failures`] |
 //! | `NETNS_TEST_LIST=1` | with `--list`: the netns tests, each with its network drawn, on stderr |
 //! | `NETNS_TEST_PAUSE=1` | the network of a failed test waits, with the command that enters each node, until Enter or SIGCONT |
 //! | `NETNS_TEST_CAPTURE` | `failure`, `always` or `never`: overrides every test's `capture` |
@@ -123,6 +124,7 @@ mod layers;
 mod limits;
 mod link;
 mod listing;
+mod log;
 mod mounts;
 mod namespace;
 mod netlink;
@@ -172,6 +174,7 @@ pub use crate::panics::AllowPanics;
 pub use crate::program::{Child, Command, Signal};
 pub use crate::router::Router;
 pub use crate::standalone::init;
+pub use crate::sys::subscriber::Logged;
 pub use crate::topology::{LinkBuilder, RouterBuilder, Topology};
 #[cfg(feature = "harness")]
 pub use crate::trials::run_tests;

@@ -12,6 +12,7 @@ use crate::capture::Packets;
 use crate::error::Error;
 use crate::fault::Faults;
 use crate::link::Links;
+use crate::log::Log;
 use crate::namespace::Namespaces;
 use crate::node::{Interface, Node, NodeState};
 use crate::panics::{AllowPanics, Witness};
@@ -39,6 +40,8 @@ pub(crate) struct Net {
     /// The files that it leaves when it fails.
     pub(crate) artifacts: Artifacts,
     pub(crate) faults: Faults,
+    /// What its code has logged.
+    pub(crate) log: Log,
     /// The packets of its nodes.
     pub(crate) packets: Packets,
     /// What has been collected for its report.

@@ -26,6 +26,7 @@ use crate::error::{Doing, Error};
 use crate::fault::Faults;
 use crate::held::with_room;
 use crate::link::Links;
+use crate::log::Log;
 use crate::mounts::{self, Base};
 use crate::namespace::Namespaces;
 use crate::netlink::state::{Address, Link, Route, RouteKind};
@@ -553,6 +554,7 @@ fn assemble(
         artifacts: Artifacts::default(),
         faults: Faults::default(),
         packets,
+        log: Log::default(),
         report: report::Notes::default(),
         #[cfg(feature = "kubernetes")]
         kubernetes: crate::kubernetes::State::default(),

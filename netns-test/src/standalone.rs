@@ -16,7 +16,7 @@ use crate::network::{Net, Network};
 use crate::panics::{Caught, Watched, watched};
 use crate::teardown::{Leftover, tear_down};
 use crate::topology::{self, Topology};
-use crate::{bootstrap, gate, janitor, panics, plan, probe, provision, report, worker};
+use crate::{bootstrap, gate, janitor, log, panics, plan, probe, provision, report, worker};
 
 /// What a network without a test is called where tests have their names.
 const NAME: &str = "network";
@@ -101,7 +101,9 @@ impl Topology {
         init()?;
         let model = self.model();
         topology::check(&model)?;
-        report::Wanted::read().map_err(|text| Error::because("read the environment", text))?;
+        report::Wanted::read()
+            .and_then(|_| log::wanted())
+            .map_err(|text| Error::because("read the environment", text))?;
         let _share =
             gate::enter(gate::nodes(&model)).map_err(|cause| Error::because("make the network", cause))?;
         panics::ensure_hook();
@@ -119,6 +121,7 @@ impl Topology {
             }
             net.clock.started.get_or_init(Instant::now);
             let network = Network(Arc::clone(&net));
+            let _listening = log::listen();
             // Watched once more: what a body leaves in its runtime may panic while it is dropped.
             let ran = watched(|| body(&network)).and_then(|ran| ran);
             drop(network);

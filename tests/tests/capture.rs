@@ -272,7 +272,7 @@ fn the_page_has_what_programs_wrote() {
     directory.of(rerun("says_and_talks")).run().failed_with(&["on purpose"]);
     let page = fs::read_to_string(&directory.files("packets.html")[0]).expect("a page");
     let log = between(&page, "\"logs\":[", "]]");
-    assert!(log.ends_with(",0,\"client/sh: about to ask\""), "{log}");
+    assert!(log.ends_with(",0,\"sh: about to ask\""), "{log}");
 }
 
 /// The text between two others.

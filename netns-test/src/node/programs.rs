@@ -26,8 +26,8 @@ impl Programs {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The last lines that each of them has written, with their times, by the clock of the packets.
-    pub(crate) fn log(&self, most: usize) -> Vec<(u64, String)> {
+    /// The last lines that each of them has written: when, by the clock of the packets; which program; the line.
+    pub(crate) fn log(&self, most: usize) -> Vec<(u64, String, String)> {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.iter().flat_map(|running| running.log(most)).collect()
     }

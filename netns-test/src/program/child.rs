@@ -93,12 +93,14 @@ struct Stream {
 }
 
 impl Running {
-    /// The last lines that it has written, with their times, by the clock of the packets.
-    pub(crate) fn log(&self, most: usize) -> Vec<(u64, String)> {
+    /// The last lines that it has written: when, by the clock of the packets; its name; the line.
+    pub(crate) fn log(&self, most: usize) -> Vec<(u64, String, String)> {
         let state = self.state();
         let first = state.lines.len().saturating_sub(most);
         let lines = state.times.iter().copied().zip(&state.lines).skip(first);
-        lines.map(|(time, line)| (time, format!("{}: {line}", self.name))).collect()
+        // The node stands in the name, and is told elsewhere.
+        let name = self.name.split_once('/').map_or(&*self.name, |(_, program)| program);
+        lines.map(|(time, line)| (time, name.to_owned(), line.clone())).collect()
     }
 
     /// Watches a program that has just been started, on a thread of its own.

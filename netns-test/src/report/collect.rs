@@ -11,9 +11,10 @@ use std::{fs, io};
 use netns_test_model::graph::Wire;
 use nix::unistd::gettid;
 
-use super::data::{Counters, Direction, Host, Program, Snapshot, Socket, Thread};
+use super::data::{Counters, Direction, Host, Line, Program, Snapshot, Socket, Thread};
 use super::{signs, threads};
 use crate::error::Error;
+use crate::log::Entry;
 use crate::namespace::{Depth, Namespaces, enter};
 use crate::netlink::{DiagSocket, RouteSocket, state};
 use crate::network::Net;
@@ -86,8 +87,17 @@ fn look(net: &Net, nodes: &[Arc<NodeState>], plan: &Plan, body: Option<i32>) -> 
     }
     for (index, node) in nodes.iter().enumerate() {
         snapshot.deaths.extend(node.programs.failures().into_iter().map(|text| (index, text)));
-        snapshot.log.extend(node.programs.log(LINES).into_iter().map(|(time, line)| (time, index, line)));
+        let lines = node.programs.log(LINES).into_iter();
+        let line = |(time, source, text)| Line { time, node: Some(index), source, text };
+        snapshot.log.extend(lines.map(line));
     }
+    let events = net.log.entries().into_iter().map(|Entry { time, node, source, text }| {
+        // One that has left is told with the body.
+        let node = node.and_then(|name| nodes.iter().position(|node| *node.name() == *name));
+        Line { time, node, source, text }
+    });
+    snapshot.log.extend(events);
+    snapshot.log.sort_by_key(|line| line.time);
     snapshot.faults = net.faults.lines(net.clock.started.get().copied());
     snapshot.programs = owners.programs;
     snapshot.directions = directions(net);

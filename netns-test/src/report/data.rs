@@ -83,10 +83,22 @@ pub(super) struct Snapshot {
     pub(super) directions: Vec<Direction>,
     /// What random fates follow, where packets have some.
     pub(super) seed: Option<u64>,
-    /// What programs wrote: when, by the clock of the packets; the node; the line.
-    pub(super) log: Vec<(u64, usize, String)>,
+    /// What programs wrote, and events of `tracing`.
+    pub(super) log: Vec<Line>,
     /// What could not be collected, and why, a line each.
     pub(super) gaps: Vec<String>,
+}
+
+/// A line of a log.
+#[derive(Clone, Debug)]
+pub(super) struct Line {
+    /// By the clock of the packets.
+    pub(super) time: u64,
+    /// The node's index; `None` is the body's own namespace.
+    pub(super) node: Option<usize>,
+    /// A program, or the level and target of an event.
+    pub(super) source: String,
+    pub(super) text: String,
 }
 
 /// What one direction of a link does to packets, and did.

@@ -256,7 +256,7 @@ pub(crate) fn report(net: &Arc<Net>, how: &How, passed: bool) -> Option<String> 
     let packets = packets::between(net, &plan, net.report.started(), taken.time);
     let packets = packets.unwrap_or_else(|why_not| {
         snapshot.gaps.push(why_not);
-        data::Packets::default()
+        data::Packets { started: net.report.started(), ..data::Packets::default() }
     });
     let report = Report {
         test: net.test.to_owned(),

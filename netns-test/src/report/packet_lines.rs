@@ -114,7 +114,7 @@ pub(super) fn way(report: &Report, hop: &Hop) -> String {
 }
 
 /// Milliseconds since the body's start.
-fn time(time: u64, started: u64) -> String {
+pub(super) fn time(time: u64, started: u64) -> String {
     let micros = time.saturating_sub(started) / 1000;
     format!("{}.{:03} ms", micros / 1000, micros % 1000)
 }

@@ -41,7 +41,7 @@ pub(super) fn write_page(net: &Net, page: &str) -> Result<(), Error> {
 /// The packets of a time, for the report; `Err` is why there are none, or that some are missing.
 pub(super) fn between(net: &Net, plan: &Plan, from: u64, until: u64) -> Result<Packets, String> {
     let mut recorded = match net.packets.so_far() {
-        None => return Ok(Packets::default()),
+        None => return Ok(Packets { started: from, ..Packets::default() }),
         Some(recorded) => recorded.map_err(|why_not| format!("its packets: {why_not}"))?,
     };
     let mut notes = Vec::new();

@@ -49,9 +49,10 @@ fn data(report: &Report) -> String {
     let signs = signs(report).into_iter().map(|sign| {
         list([string(report.place(sign.node)), string(&sign.text.replace('\n', "; "))].into_iter())
     });
-    let logs = report.snapshot.log.iter().map(|(time, node, line)| {
-        let time = time.saturating_sub(*started) / 1000;
-        list([time.to_string(), node.to_string(), string(line)].into_iter())
+    let logs = report.snapshot.log.iter().map(|line| {
+        let time = line.time.saturating_sub(*started) / 1000;
+        let node = line.node.map_or_else(|| "null".to_owned(), |node| node.to_string());
+        list([time.to_string(), node, string(&format!("{}: {}", line.source, line.text))].into_iter())
     });
     let packets = hops[omitted..].iter().map(|hop| packet(report, hop, *started));
     format!(

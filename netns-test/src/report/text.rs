@@ -7,7 +7,7 @@ use netns_test_model::graph::Wire;
 
 use super::data::{Host, Report, Socket};
 use super::drawing::draw;
-use super::packet_lines::packet_lines;
+use super::packet_lines::{packet_lines, time};
 use super::signs::{Sign, address, signs, unusual_routes};
 use crate::netlink::state::SocketState;
 use crate::wire::Tally;
@@ -61,6 +61,7 @@ pub(super) fn write(report: &Report, style: Style) -> String {
         ("Links", shorten(links(report), MOST_LINES, "line", "lines")),
         ("Traffic", traffic(report)),
         ("Packets", packet_lines(report)),
+        ("Log", log_lines(report)),
         ("Sockets", shorten(sockets(report), MOST_LINES, "socket", "sockets")),
         ("Routes that were added", shorten(routes(report), MOST_LINES, "route", "routes")),
         ("Not known", shorten(report.snapshot.gaps.clone(), MOST_LINES, "line", "lines")),
@@ -224,6 +225,27 @@ fn traffic(report: &Report) -> Vec<String> {
             "nothing on {}",
             super::signs::plural(quiet, "other interface", "other interfaces")
         ));
+    }
+    lines
+}
+
+/// The last lines of programs and of events.
+fn log_lines(report: &Report) -> Vec<String> {
+    let log = &report.snapshot.log;
+    let first = log.len().saturating_sub(MOST_LINES);
+    let rows = log[first..].iter().map(|line| {
+        let text = format!("{}: {}", line.source, line.text);
+        let shown: String = text.chars().take(LONGEST_MESSAGE).collect();
+        let more = if shown.len() < text.len() { " …" } else { "" };
+        vec![
+            time(line.time, report.packets.started),
+            report.place(line.node).to_owned(),
+            format!("{shown}{more}"),
+        ]
+    });
+    let mut lines = columns(&rows.collect::<Vec<_>>(), 2);
+    if first > 0 {
+        lines.insert(0, format!("… {first} before these"));
     }
     lines
 }

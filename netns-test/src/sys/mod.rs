@@ -14,6 +14,7 @@ pub(crate) mod ring;
 pub(crate) mod shared;
 pub(crate) mod signal;
 pub(crate) mod sockets;
+pub(crate) mod subscriber;
 pub(crate) mod userns;
 
 mod trial;

@@ -96,7 +96,7 @@ function filter() {
     (!$("trouble").checked || row.marks & (LOST | AGAIN | RESET | ERROR | LOG)) &&
     (!kind || row.kind === kind) &&
     (!text || row.summary.toLowerCase().includes(text)) &&
-    [row.from, ...row.to].some((node) => node !== null && !off.has(node)));
+    (row.marks & LOG && row.from === null || [row.from, ...row.to].some((node) => node !== null && !off.has(node))));
   columns = order.filter((index) => !off.has(index));
   $("space").style.height = `${HEAD + shown.length * ROW + 8}px`;
   $("count").textContent = `${shown.length} of ${rows.length}` + (data.omitted ? `, ${data.omitted} older ones left out` : "");
