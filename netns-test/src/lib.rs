@@ -193,6 +193,8 @@ pub mod guide {
 
     #[doc = include_str!("../docs/links.md")]
     pub mod links {}
+    #[doc = include_str!("../docs/machines.md")]
+    pub mod machines {}
     #[doc = include_str!("../docs/programs.md")]
     pub mod programs {}
 

@@ -48,7 +48,10 @@ const LOOPBACK: u32 = 1;
 
 /// The index of a switch's first interface: of the one that its macvlans stand on, whose other end has the next, or of
 /// the bridge that it is. The next switch's is two further.
-const FIRST_SWITCH: u32 = 100;
+///
+/// No interface of a node has one of these: older kernels, 6.12 among them, look for the index of a new macvlan in the namespace of the
+/// socket (`rtnl_newlink`), which is the switch's, and refuse it where it is taken there.
+const FIRST_SWITCH: u32 = 1_000_000;
 
 /// The index of the bridges' first port; the others follow, those of all switches in one row.
 const FIRST_PORT: u32 = 10_000;

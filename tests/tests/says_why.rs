@@ -2,6 +2,9 @@
 //! it. And promise 10: it never pretends.
 
 use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use netns_test::{Node, netns_test};
 use netns_test_tests::{Rerun, copy_program, is_root, rerun};
@@ -24,6 +27,14 @@ async fn three_nodes(nodes: [Node; 3]) {
 #[netns_test(require = [root])]
 #[ignore = "run by its proof"]
 async fn requires_root(_a: Node) {}
+
+#[netns_test(
+    nodes(phone, server),
+    routers(home { nat = home, uplink = server }),
+    links(phone -- home, home -- server),
+)]
+#[ignore = "run by its proof"]
+fn behind_a_nat() {}
 
 /// A user namespace without user namespaces in it, and without the privileges of its first process.
 const NO_USER_NAMESPACES: &str = "exec unshare --user --map-root-user sh -c \
@@ -207,4 +218,64 @@ fn a_forgotten_handle_is_hinted_at_where_the_body_is_outside_the_network() {
     let outcome = rerun("finds_no_route_in_a_node").run();
     outcome.failed_with(&["Network is unreachable"]);
     assert!(!outcome.stdout.contains(hint), "{outcome}");
+}
+
+// On a machine of its own, as root: `.ci/debian-kernel` runs these, one after the other. They change what all of the machine has.
+
+#[test]
+#[ignore = "for a machine of its own"]
+fn machine_that_keeps_user_namespaces_from_users() {
+    let setting = "/proc/sys/kernel/unprivileged_userns_clone";
+    fs::write(setting, "0").expect("a kernel of Debian's, and root");
+    let cause =
+        "the kernel refuses user namespaces to ordinary users (kernel.unprivileged_userns_clone is 0)";
+    says_what_to_do(rerun("two_nodes"), cause, "sudo sysctl -w kernel.unprivileged_userns_clone=1");
+    fs::write(setting, "1").expect("as before");
+    rerun("two_nodes").as_ordinary_user().run().passed();
+}
+
+#[test]
+#[ignore = "for a machine of its own"]
+fn machine_without_modules() {
+    let loader = "/proc/sys/kernel/modprobe";
+    let before = fs::read_to_string(loader).expect("a kernel with modules");
+    let bridges = || rerun("three_nodes").env("NETNS_TEST_SWITCH", "bridge");
+    let cases: [(&str, &dyn Fn() -> Rerun, &str); 3] = [
+        ("bridge", &bridges, "the kernel has no bridge devices"),
+        ("nf_tables", &|| rerun("behind_a_nat"), "the kernel has no nf_tables"),
+        ("veth", &|| rerun("two_nodes"), "the kernel has no veth devices"),
+    ];
+    for (module, rerun, cause) in cases {
+        rerun().as_ordinary_user().run().passed();
+        fs::write(loader, "/bin/false").expect("root");
+        unload(module);
+        let refused = rerun().as_ordinary_user().run();
+        fs::write(loader, before.trim()).expect("root");
+        let loaded = Command::new("modprobe").arg(module).status().expect("modprobe");
+        refused.failed_with(&[cause, &format!("sudo modprobe {module}")]);
+        assert!(loaded.success(), "{module} is there again");
+    }
+    // Without this one, a switch is a bridge.
+    fs::write(loader, "/bin/false").expect("root");
+    unload("macvlan");
+    rerun("three_nodes").as_ordinary_user().run().passed();
+    let modules = fs::read_to_string("/proc/modules").expect("a kernel with modules");
+    fs::write(loader, before.trim()).expect("root");
+    assert!(!modules.lines().any(|line| line.starts_with("macvlan ")), "it is not there: {modules}");
+}
+
+/// Unloads a module and those that use it, once the kernel has cleaned up after the tests that did.
+fn unload(module: &str) {
+    let begun = Instant::now();
+    loop {
+        let modules = fs::read_to_string("/proc/modules").expect("a kernel with modules");
+        let Some(line) = modules.lines().find(|line| line.split(' ').next() == Some(module)) else { return };
+        let users = line.split(' ').nth(3).unwrap_or_default();
+        let users = users.split(',').filter(|user| !user.is_empty() && *user != "-");
+        for module in users.chain([module]) {
+            Command::new("rmmod").arg(module).output().expect("rmmod");
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "{module} is still in use: {line}");
+        thread::sleep(Duration::from_millis(50));
+    }
 }
