@@ -11,7 +11,7 @@ use crate::netlink::{Batch, Request};
 use crate::network::{Net, Network};
 use crate::node::{Interface, Node};
 use crate::packet::Packet;
-use crate::plan::{End, Wiring};
+use crate::plan::{End, Plan, Wiring};
 use crate::wire::{ETHERNET, Interception, Tally, Verdict, Wires, kernel};
 
 /// The links of a network that do something to packets, by their index in [`Wiring::conditioned`].
@@ -108,8 +108,6 @@ impl Links {
 pub struct LinkHandle {
     net: Arc<Net>,
     ends: [Option<End>; 2],
-    /// Its index among those that do something to packets.
-    index: Option<usize>,
 }
 
 impl Network {
@@ -120,7 +118,8 @@ impl Network {
     pub fn link(&self, left: &Node, right: &Node) -> Result<LinkHandle, Error> {
         let operation = || format!("find the link between `{}` and `{}`", left.name(), right.name());
         let ends = [left, right].map(|node| number(&self.0, node));
-        let pairs = &self.0.plan.wiring.pairs;
+        let now = self.0.now();
+        let pairs = &now.wiring.pairs;
         let between = |pair: &&[End; 2]| {
             let nodes = pair.map(|end| Some(end.node));
             nodes == ends || nodes == [ends[1], ends[0]]
@@ -145,8 +144,9 @@ impl Network {
     /// The interface was not declared: the test has made it.
     pub fn link_of(&self, interface: &Interface) -> Result<LinkHandle, Error> {
         let node = number(&self.0, interface.node());
+        let now = self.0.now();
         let found = node.and_then(|node| {
-            let mut planned = self.0.plan.nodes[node].interfaces.iter();
+            let mut planned = now.nodes[node].interfaces.iter();
             planned.position(|planned| planned.index == interface.index()).map(|position| (node, position))
         });
         let Some((node, position)) = found else {
@@ -154,27 +154,27 @@ impl Network {
             return Err(Error::because(format!("find the link of `{interface}`"), text));
         };
         let end = End { node, interface: position };
-        let pair = self.0.plan.wiring.pairs.iter().find(|pair| pair.contains(&end));
+        let pair = now.wiring.pairs.iter().find(|pair| pair.contains(&end));
         Ok(self.handle(pair.map_or([Some(end), None], |pair| pair.map(Some))))
     }
 
     /// The links, in the order of their declaration: first those between nodes, then those of nodes to switches.
     pub fn links(&self) -> Vec<LinkHandle> {
-        let Wiring { pairs, switches, .. } = &self.0.plan.wiring;
+        let now = self.0.now();
+        let Wiring { pairs, switches, .. } = &now.wiring;
         let of_pairs = pairs.iter().map(|pair| pair.map(Some));
         let of_switches = switches.iter().flatten().map(|end| [Some(*end), None]);
         of_pairs.chain(of_switches).map(|ends| self.handle(ends)).collect()
     }
 
-    fn handle(&self, ends: [Option<End>; 2]) -> LinkHandle {
-        let conditioned = ends.iter().flatten().find_map(|end| self.0.plan.wiring.conditioned_at(*end));
-        LinkHandle { net: Arc::clone(&self.0), ends, index: conditioned.map(|(index, _)| index) }
+    pub(crate) fn handle(&self, ends: [Option<End>; 2]) -> LinkHandle {
+        LinkHandle { net: Arc::clone(&self.0), ends }
     }
 
     fn no_link(&self, left: &Node, right: &Node) -> String {
         let [left, right] = [left, right].map(|node| number(&self.0, node));
         let has = |ends: &[End], node: Option<usize>| ends.iter().any(|end| Some(end.node) == node);
-        if self.0.plan.wiring.switches.iter().any(|ends| has(ends, left) && has(ends, right)) {
+        if self.0.now().wiring.switches.iter().any(|ends| has(ends, left) && has(ends, right)) {
             return "they are on a switch: ask for the link of an interface to it, by `link_of`".to_owned();
         }
         let all: Vec<String> = self.links().iter().map(|link| format!("`{link}`")).collect();
@@ -196,8 +196,12 @@ impl LinkHandle {
     /// # Errors
     /// One is gone; the kernel's own; when the test has ended.
     pub fn interfaces(&self) -> std::io::Result<Vec<Interface>> {
+        let now = self.net.now();
+        if !self.is_there(&now) {
+            return Err(std::io::Error::new(std::io::ErrorKind::NotConnected, self.unplugged()));
+        }
         let at = |end: &End| {
-            let planned = &self.net.plan.nodes[end.node];
+            let planned = &now.nodes[end.node];
             let node = Network(Arc::clone(&self.net)).node(&planned.name)?;
             node.interface(&planned.interfaces[end.interface].name)
         };
@@ -206,7 +210,7 @@ impl LinkHandle {
 
     /// What does to packets what its conditions say; `None` for a bare link, which does nothing to them.
     pub fn wire(&self) -> Option<Wire> {
-        self.index.map(|index| self.net.links.wire(index))
+        self.index().map(|index| self.net.links.wire(index))
     }
 
     /// The direction of the packets that a node sends.
@@ -253,7 +257,7 @@ impl LinkHandle {
             let texts: Vec<String> = wrong.into_iter().map(|(_, text)| text).collect();
             Error::because(operation(), texts.join("; "))
         })?;
-        let Some(index) = self.index else { return Err(Error::because(operation(), self.bare())) };
+        let Some(index) = self.index() else { return Err(Error::because(operation(), self.bare())) };
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let is_on_kernel = self.net.links.wire(index) == Wire::Kernel;
         if let Some(beyond) = conditions.beyond_kernel().filter(|_| is_on_kernel) {
@@ -269,8 +273,35 @@ impl LinkHandle {
         Ok(changed)
     }
 
+    /// Its index among those that do something to packets.
+    fn index(&self) -> Option<usize> {
+        let now = self.net.now();
+        let conditioned = self.ends.iter().flatten().find_map(|end| now.wiring.conditioned_at(*end));
+        conditioned.filter(|_| self.is_there(&now)).map(|(index, _)| index)
+    }
+
+    /// Whether its ends are still joined.
+    fn is_there(&self, now: &Plan) -> bool {
+        match self.ends {
+            [Some(left), Some(right)] => {
+                now.wiring.pairs.iter().any(|pair| pair.contains(&left) && pair.contains(&right))
+            }
+            [end, other] => {
+                let end = end.or(other);
+                now.wiring.switches.iter().flatten().any(|port| Some(*port) == end)
+            }
+        }
+    }
+
+    fn unplugged(&self) -> String {
+        format!("`{self}` is no link any more: an end of it was plugged in elsewhere")
+    }
+
     /// Why nothing can be done to the packets of a bare link.
     fn bare(&self) -> String {
+        if !self.is_there(&self.net.now()) {
+            return self.unplugged();
+        }
         "it is a bare veth: declare its conditions, or `wire = user` if it is to have some later".to_owned()
     }
 }
@@ -278,9 +309,10 @@ impl LinkHandle {
 /// `client/eth0 – server/eth0`, or `client/eth0 – switch`.
 impl fmt::Display for LinkHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let now = self.net.now();
         let texts = self.ends.map(|end| match end {
             Some(end) => {
-                let node = &self.net.plan.nodes[end.node];
+                let node = &now.nodes[end.node];
                 format!("{}/{}", node.name, node.interfaces[end.interface].name)
             }
             None => "switch".to_owned(),
@@ -310,7 +342,9 @@ impl LinkDirection {
 
     /// What it does to packets now; a bare link does nothing.
     pub fn conditions(&self) -> Conditions {
-        self.link.index.map_or_else(Conditions::new, |index| self.link.net.links.conditions(index, self.side))
+        self.link
+            .index()
+            .map_or_else(Conditions::new, |index| self.link.net.links.conditions(index, self.side))
     }
 
     /// Changes what it does to packets, until the guard is dropped, as [`LinkHandle::set_conditions`] does for both.
@@ -352,8 +386,10 @@ impl LinkDirection {
         decide: impl FnMut(&Packet) -> Verdict + Send + 'static,
     ) -> Result<Interception, Error> {
         let user = self.link.net.links.user.as_ref();
-        let interception =
-            self.link.index.and_then(|index| user.and_then(|user| user.intercept(index, self.side, decide)));
+        let interception = self
+            .link
+            .index()
+            .and_then(|index| user.and_then(|user| user.intercept(index, self.side, decide)));
         interception.ok_or_else(|| self.not_in_user_space("intercept the packets of"))
     }
 
@@ -371,13 +407,16 @@ impl LinkDirection {
             );
             return Err(Error::because(format!("inject a packet into `{}`", self.link), text));
         }
-        match self.link.index.zip(user) {
+        match self.link.index().zip(user) {
             Some((index, user)) if user.inject(index, self.side, frame) => Ok(()),
             _ => Err(self.not_in_user_space("inject a packet into")),
         }
     }
 
     fn not_in_user_space(&self, what: &str) -> Error {
+        if !self.link.is_there(&self.link.net.now()) {
+            return Error::because(format!("{what} `{}`", self.link), self.link.unplugged());
+        }
         let text = "it is not on the wire in user space: declare it with `wire = user`";
         Error::because(format!("{what} `{}`", self.link), text)
     }
@@ -387,7 +426,7 @@ impl LinkDirection {
     /// # Errors
     /// The link is not on the wire in user space, which alone counts it.
     pub fn tally(&self) -> Result<Tally, Error> {
-        let tally = self.link.index.and_then(|index| self.link.net.links.tally(index, self.side));
+        let tally = self.link.index().and_then(|index| self.link.net.links.tally(index, self.side));
         tally.ok_or_else(|| self.not_in_user_space("count the packets of"))
     }
 }
@@ -439,7 +478,7 @@ fn change(net: &Net, link: usize, side: usize, change: impl FnOnce(&mut Stack)) 
     let before = stack.current().clone();
     change(&mut stack);
     let now = stack.current();
-    match (net.links.wire(link), &net.links.user, net.plan.wiring.conditioned[link].ends[side]) {
+    match (net.links.wire(link), &net.links.user, net.now().wiring.conditioned[link].ends[side]) {
         (Wire::User, Some(user), _) => {
             user.set_conditions(link, side, now.clone()).doing(|| "change the conditions of a link")
         }

@@ -1,5 +1,6 @@
 //! The network of a running test, as a whole.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +17,7 @@ use crate::log::Log;
 use crate::namespace::Namespaces;
 use crate::node::{Interface, Node, NodeState};
 use crate::panics::{AllowPanics, Witness};
-use crate::plan::{End, InterfacePlan, Plan};
+use crate::plan::{End, InterfacePlan, NodePlan, Plan};
 use crate::program::PidNamespace;
 use crate::registry;
 use crate::report;
@@ -29,6 +30,8 @@ pub(crate) struct Net {
     pub(crate) flavor: Runtime,
     /// What the network was at its start.
     pub(crate) plan: Plan,
+    /// What it is since something was plugged in elsewhere.
+    pub(crate) rewired: Rewired,
     pub(crate) body: Arc<Namespaces>,
     /// Where the switch is, in a network that has one.
     pub(crate) switch: Option<Arc<OwnedFd>>,
@@ -56,6 +59,19 @@ pub(crate) struct Net {
     pub(crate) ended: AtomicBool,
     /// What this crate did not manage for the test, the first time: a panic over that is not the test's own.
     pub(crate) own_failure: OnceLock<String>,
+}
+
+/// What tests have plugged in elsewhere.
+#[derive(Debug, Default)]
+pub(crate) struct Rewired {
+    /// The plan since then.
+    pub(crate) plan: RwLock<Option<Arc<Plan>>>,
+    /// Held by who plugs something in: one after the other.
+    pub(crate) turn: Mutex<()>,
+    /// Of each switch whether it is made of macvlans; the others are bridges.
+    pub(crate) has_macvlans: Vec<bool>,
+    /// Where the other ends of interfaces are into which nothing is plugged.
+    pub(crate) nowhere: OnceLock<OwnedFd>,
 }
 
 /// The nodes of a network, which may come and go while its test runs.
@@ -87,6 +103,12 @@ impl Clock {
 }
 
 impl Net {
+    /// The plan of what was declared, as it is wired now.
+    pub(crate) fn now(&self) -> Cow<'_, Plan> {
+        let rewired = self.rewired.plan.read().unwrap_or_else(PoisonError::into_inner);
+        rewired.as_ref().map_or(Cow::Borrowed(&self.plan), |plan| Cow::Owned(Plan::clone(plan)))
+    }
+
     pub(crate) fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
     }
@@ -152,7 +174,7 @@ impl Net {
     /// The node of this name: its host name, in either spelling, or an alias.
     pub(crate) fn find(&self, name: &str) -> Option<Arc<NodeState>> {
         let members = self.members.read().unwrap_or_else(PoisonError::into_inner);
-        members.nodes.iter().find(|node| node.plan.is_called(name)).cloned()
+        members.nodes.iter().find(|node| node.plan().is_called(name)).cloned()
     }
 
     /// The body's namespaces and every node's, also of those that have left.
@@ -186,8 +208,8 @@ impl Net {
 
     /// The plan of a network of these nodes: what was declared, and what has joined since.
     pub(crate) fn plan_of(&self, nodes: &[Arc<NodeState>]) -> Plan {
-        let mut plan = self.plan.clone();
-        plan.nodes = nodes.iter().map(|node| node.plan.clone()).collect();
+        let mut plan = self.now().into_owned();
+        plan.nodes = nodes.iter().map(|node| NodePlan::clone(&node.plan())).collect();
         for (index, node) in nodes.iter().enumerate() {
             let Some(joined) = &node.joined else { continue };
             let Some(to) = nodes.iter().position(|other| other.name() == joined.name) else { continue };

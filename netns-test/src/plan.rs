@@ -8,20 +8,21 @@
 mod graph;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
+mod replug;
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-#[cfg(feature = "kubernetes")]
 use std::sync::Arc;
 
-use netns_test_model::graph::{Conditions, Firewall, Nat, Wire};
+use netns_test_model::graph::{Addresses, Conditions, Firewall, Nat, Resolved, Routes, Wire};
 #[cfg(feature = "kubernetes")]
 pub(crate) use netns_test_model::kubernetes::Layout;
 use netns_test_model::{Family, Shape, Topology};
 
 #[cfg(feature = "kubernetes")]
 pub(crate) use self::kubernetes::{DOMAIN, NAMESPACE, name_servers, pod};
+pub(crate) use self::replug::{Joint, Replugged};
 
 /// The index of the first interface that is not the loopback. Lower ones may be taken by the tunnel devices that some
 /// kernels put into every new namespace.
@@ -39,8 +40,19 @@ pub(crate) struct Plan {
     /// Where pods and services have their addresses, in a cluster.
     #[cfg(feature = "kubernetes")]
     pub(crate) cluster: Option<Arc<Layout>>,
+    /// The graph behind it, where it is one's.
+    declared: Option<Declared>,
     /// What random fates of packets follow, where that was declared.
     pub(crate) seed: Option<u64>,
+}
+
+/// A graph, as it was declared and as it is now.
+#[derive(Clone, Debug, PartialEq)]
+struct Declared {
+    resolved: Arc<Resolved>,
+    now: Arc<Resolved>,
+    routes: Routes,
+    addresses: Addresses,
 }
 
 impl Plan {
@@ -58,6 +70,10 @@ pub(crate) struct Wiring {
     pub(crate) switches: Vec<Vec<End>>,
     /// Which of these links do something to packets.
     pub(crate) conditioned: Vec<Conditioned>,
+    /// Of each segment of a graph the switch that it is, if it is one.
+    switch_of_segment: Vec<Option<usize>>,
+    /// The interfaces whose other end was another one before, and until when: in nanoseconds since 1970.
+    pub(crate) replugged: Vec<(End, u64)>,
 }
 
 /// A link that does something to packets: one of the pairs, or that of a node to a switch.
@@ -131,6 +147,8 @@ pub(crate) struct GatewayPlan {
     /// The names of its interfaces.
     pub(crate) uplink: String,
     pub(crate) inside: Vec<String>,
+    /// The uplink's first IPv4 address.
+    pub(crate) outer: Option<Ipv4Addr>,
     pub(crate) nat: Option<NatPlan>,
     pub(crate) firewall: Firewall,
 }
@@ -251,6 +269,7 @@ pub(crate) fn plan(topology: &Topology) -> Plan {
         .collect();
     #[cfg(feature = "kubernetes")]
     let mut cluster = None;
+    let mut declared = None;
     let wiring = match (&topology.graph, &topology.kubernetes) {
         #[cfg(feature = "kubernetes")]
         (_, Some(kubernetes)) => {
@@ -258,7 +277,12 @@ pub(crate) fn plan(topology: &Topology) -> Plan {
             cluster = Some(Arc::new(layout));
             wiring
         }
-        (Some(graph), _) => graph::wire(graph, family, &mut nodes),
+        (Some(graph), _) => {
+            let (wiring, resolved) = graph::wire(graph, family, &mut nodes);
+            let (routes, addresses) = (graph.routes, graph.addresses);
+            declared = Some(Declared { resolved: Arc::clone(&resolved), now: resolved, routes, addresses });
+            wiring
+        }
         (None, _) => shaped(topology, &mut nodes),
     };
     for node in &mut nodes {
@@ -277,6 +301,7 @@ pub(crate) fn plan(topology: &Topology) -> Plan {
         wiring,
         hosts,
         resolver,
+        declared,
         seed,
         #[cfg(feature = "kubernetes")]
         cluster,

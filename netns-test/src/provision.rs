@@ -5,6 +5,7 @@
 
 #[cfg(feature = "kubernetes")]
 mod join;
+mod replug;
 mod wires;
 
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -31,10 +32,10 @@ use crate::mounts::{self, Base};
 use crate::namespace::Namespaces;
 use crate::netlink::state::{Address, Link, Route, RouteKind};
 use crate::netlink::{Batch, LinkEnd, NetlinkError, Request, RouteSocket};
-use crate::network::{Clock, Members, Net};
+use crate::network::{Clock, Members, Net, Rewired};
 use crate::node::NodeState;
 use crate::panics::Witness;
-use crate::plan::{End, NodePlan, Plan};
+use crate::plan::{End, NodePlan, Plan, RoutePlan};
 use crate::registry::{self, Place};
 use crate::teardown::Reaped;
 use crate::wire::Wires;
@@ -42,6 +43,7 @@ use crate::{capture, gate, gateway, report, sysctl, wire, worker};
 
 #[cfg(feature = "kubernetes")]
 pub(crate) use self::join::{join, leave};
+pub(crate) use self::replug::replug;
 
 /// The loopback interface has this index in every namespace (`LOOPBACK_IFINDEX` in the kernel).
 const LOOPBACK: u32 = 1;
@@ -113,7 +115,7 @@ pub(crate) fn provision(
     base.mount_sys()?;
     mounts::bind_proc_net()?;
     directory.return_to();
-    wire(&plan, switch.as_ref(), &wires, &nodes)?;
+    let has_macvlans = wire(&plan, switch.as_ref(), &wires, &nodes)?;
     wires::shape(&plan, &wires, seed, &nodes)?;
     let taps = switch.as_mut().and_then(|between| between.taps.take());
     let bound = taps.map(|taps| taps.bind(&plan.wiring.conditioned)).transpose()?;
@@ -124,7 +126,7 @@ pub(crate) fn provision(
         None => None,
     };
     let links = Links::new(&plan.wiring, wires, seed, pump);
-    let made = Made { body, switch, nodes, packets: packets.finish(), links };
+    let made = Made { body, switch, has_macvlans, nodes, packets: packets.finish(), links };
     assemble(test, plan, flavor, limit, made)
 }
 
@@ -306,12 +308,13 @@ struct Port<'a> {
     is_tap: bool,
 }
 
+/// Makes the links; returns of each switch whether it is made of macvlans.
 fn wire(
     plan: &Plan,
     switch: Option<&Switches>,
     wires: &[Wire],
     nodes: &[(Namespaces, RouteSocket)],
-) -> Result<(), Error> {
+) -> Result<Vec<bool>, Error> {
     let link_end = |end: End| {
         let interface = &plan.nodes[end.node].interfaces[end.interface];
         LinkEnd {
@@ -343,6 +346,7 @@ fn wire(
         }
         nodes[chunk[0][0].node].1.send(batch)?;
     }
+    let mut has_macvlans = Vec::new();
     if let Some(between) = switch {
         for (link, conditioned) in plan.wiring.conditioned.iter().enumerate() {
             for (side, end) in conditioned.ends.iter().enumerate() {
@@ -372,8 +376,8 @@ fn wire(
         };
         let switches: Vec<Vec<Port<'_>>> =
             plan.wiring.switches.iter().map(|ends| ends.iter().map(port).collect()).collect();
-        let are_up = between.attach(&switches)?;
-        let not_up = plan.wiring.switches.iter().zip(are_up).filter(|(_, are_up)| !are_up);
+        has_macvlans = between.attach(&switches)?;
+        let not_up = plan.wiring.switches.iter().zip(&has_macvlans).filter(|(_, are_up)| !**are_up);
         for end in not_up.flat_map(|(ends, _)| ends).filter(|end| on_wire(**end).is_none()) {
             second_ends[end.node].push(plan.nodes[end.node].interfaces[end.interface].index);
         }
@@ -390,7 +394,7 @@ fn wire(
         let switched_off = nodes[end.node].1.switch_off_offloads(interface);
         switched_off.doing(|| format!("switch off the offloads of {}", name(*end)))?;
     }
-    Ok(())
+    Ok(has_macvlans)
 }
 
 /// All that one node's interfaces get, in one batch.
@@ -415,20 +419,22 @@ fn configuration<'a>(node: &'a NodePlan, second_ends: &[u32]) -> Batch<'a> {
         }
     }
     for planned in &node.routes {
-        let mut route = match planned.via {
-            Some(via) => {
-                Route::via(planned.destination, planned.prefix_len, via).with_link(planned.interface)
-            }
-            None => Route::on_link(planned.destination, planned.prefix_len, planned.interface),
-        };
-        if let Some(source) = planned.source {
-            route = route.with_source(source);
-        }
         let describe =
             move || format!("add route {}/{} to `{}`", planned.destination, planned.prefix_len, node.name);
-        batch.push(Request::add_route(&route), describe);
+        batch.push(Request::add_route(&route(planned)), describe);
     }
     batch
+}
+
+fn route(planned: &RoutePlan) -> Route {
+    let route = match planned.via {
+        Some(via) => Route::via(planned.destination, planned.prefix_len, via).with_link(planned.interface),
+        None => Route::on_link(planned.destination, planned.prefix_len, planned.interface),
+    };
+    match planned.source {
+        Some(source) => route.with_source(source),
+        None => route,
+    }
 }
 
 /// Every planned address of a node with its interface's index and name.
@@ -521,6 +527,8 @@ impl Patience {
 struct Made {
     body: Arc<Namespaces>,
     switch: Option<Switches>,
+    /// Of each switch whether it is made of macvlans.
+    has_macvlans: Vec<bool>,
     nodes: Vec<(Namespaces, RouteSocket)>,
     packets: capture::Packets,
     links: Links,
@@ -533,7 +541,7 @@ fn assemble(
     limit: Option<Duration>,
     made: Made,
 ) -> Result<Arc<Net>, Error> {
-    let Made { body, switch, nodes, packets, links } = made;
+    let Made { body, switch, has_macvlans, nodes, packets, links } = made;
     let net = Arc::new_cyclic(|net: &Weak<Net>| Net {
         test,
         flavor,
@@ -552,6 +560,7 @@ fn assemble(
         }),
         links,
         plan,
+        rewired: Rewired { has_macvlans, ..Rewired::default() },
         clock: Clock { limit, started: OnceLock::new() },
         witness: Witness::default(),
         artifacts: Artifacts::default(),

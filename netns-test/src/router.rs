@@ -5,7 +5,7 @@ use std::ops::Deref;
 use netns_test_model::graph::{Firewall, Nat};
 
 use crate::error::{Doing, Error};
-use crate::gateway::{self, NatMapping};
+use crate::gateway::{self, ChangedRouter, NatMapping};
 use crate::inject::{Argument, FromNetwork};
 use crate::network::Network;
 use crate::node::Node;
@@ -36,12 +36,12 @@ impl Router {
         &self.0
     }
 
-    /// How it translates IPv4, if it does.
-    pub fn nat(&self) -> Option<&Nat> {
-        Some(&self.nat_plan()?.nat)
+    /// How it translates IPv4 now, if it does.
+    pub fn nat(&self) -> Option<Nat> {
+        Some(self.nat_plan()?.nat)
     }
 
-    /// What it lets through between its uplink and its other links.
+    /// What it lets through now between its uplink and its other links.
     pub fn firewall(&self) -> Firewall {
         self.0.gateway().map_or(Firewall::Open, |gateway| gateway.firewall)
     }
@@ -78,7 +78,7 @@ impl Router {
         let operation = || format!("list the mappings of `{}`", self.name());
         let plan = self.nat_plan().ok_or_else(|| self.without_nat(operation()))?;
         let socket = self.0.nft().doing(operation)?;
-        gateway::mappings(&socket, plan).doing(operation)
+        gateway::mappings(&socket, &plan).doing(operation)
     }
 
     /// Forgets all mappings and connections, as a router does that is switched off and on: what comes from outside is not
@@ -90,11 +90,76 @@ impl Router {
         let operation = || format!("flush the mappings of `{}`", self.name());
         let plan = self.nat_plan().ok_or_else(|| self.without_nat(operation()))?;
         let socket = self.0.nft().doing(operation)?;
-        gateway::flush(&socket, plan, self.name())
+        gateway::flush(&socket, &plan, self.name())
     }
 
-    fn nat_plan(&self) -> Option<&NatPlan> {
-        self.0.gateway()?.nat.as_ref()
+    /// Has it translate in another way, or with `None` not at all, until the guard is dropped.
+    ///
+    /// It is as if another box took its place: all mappings and connections are forgotten, when it begins and when it ends.
+    /// Addresses and routes stay: where no NAT was declared, those outside have routes to those inside, and where one was, they
+    /// have none. Of several guards the latest holds.
+    ///
+    /// # Errors
+    /// It has no uplink that was declared, or that has no IPv4 address; a time-out is not in whole seconds; the kernel's own; the
+    /// test has ended.
+    ///
+    /// ```
+    /// # use netns_test::{Nat, Node, Router, netns_test};
+    /// #[netns_test(
+    ///     nodes(host, server),
+    ///     routers(gateway { nat = home, uplink = server }),
+    ///     links(host -- gateway, gateway -- server),
+    ///     family = v4,
+    /// )]
+    /// async fn another_provider(host: Node, server: Node, gateway: Router) -> std::io::Result<()> {
+    ///     let far = server.bind_udp(7).await?;
+    ///     let near = host.bind_udp(5000).await?;
+    ///     let cgnat = gateway.set_nat(Nat::cgnat())?;
+    ///     near.send_to(b"out", "server:7").await?;
+    ///     assert_eq!(far.recv_from(&mut [0; 8]).await?.1.port(), 1024); // ports are not kept
+    ///     cgnat.repair()?;
+    ///     near.send_to(b"out", "server:7").await?;
+    ///     assert_eq!(far.recv_from(&mut [0; 8]).await?.1.port(), 5000);
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// ```
+    pub fn set_nat(&self, nat: impl Into<Option<Nat>>) -> Result<ChangedRouter, Error> {
+        ChangedRouter::nat(self.node(), nat.into())
+    }
+
+    /// Has it let something else through between its uplink and its other links, until the guard is dropped.
+    ///
+    /// The rules change from one packet to the next. Connections that it knows go on: they are answers to what was let through.
+    /// Of several guards the latest holds.
+    ///
+    /// # Errors
+    /// It has no uplink that was declared (`routers(gate { firewall = open, uplink = isp })` declares one for later); the kernel's
+    /// own; the test has ended.
+    ///
+    /// ```
+    /// # use netns_test::{Firewall, Node, Router, netns_test};
+    /// #[netns_test(
+    ///     nodes(inside, outside),
+    ///     routers(gate { firewall = open, uplink = outside }),
+    ///     links(inside -- gate, gate -- outside),
+    /// )]
+    /// async fn closes(inside: Node, outside: Node, gate: Router) -> std::io::Result<()> {
+    ///     let _listener = outside.listen_tcp(22).await?;
+    ///     inside.connect_tcp("outside:22").await?;
+    ///     let closed = gate.set_firewall(Firewall::Corporate)?;
+    ///     assert!(inside.connect_tcp("outside:22").await.is_err());
+    ///     closed.repair()?;
+    ///     inside.connect_tcp("outside:22").await.map(drop)
+    /// }
+    /// # fn main() {}
+    /// ```
+    pub fn set_firewall(&self, firewall: Firewall) -> Result<ChangedRouter, Error> {
+        ChangedRouter::firewall(self.node(), firewall)
+    }
+
+    fn nat_plan(&self) -> Option<NatPlan> {
+        self.0.gateway()?.nat
     }
 
     fn without_nat(&self, operation: String) -> Error {

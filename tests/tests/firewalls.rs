@@ -148,7 +148,7 @@ async fn an_open_router_is_none(inside: Node, outside: Node) -> io::Result<()> {
     links(inside -- lan, home -- lan, office -- lan, open -- lan, home -- outside, office -- outside, open -- outside),
 )]
 fn every_kind_of_nat_has_its_firewall(inside: Node, home: Router, office: Router, open: Router) {
-    let kinds = [&home, &office, &open].map(|router| (router.firewall(), router.nat().cloned()));
+    let kinds = [&home, &office, &open].map(|router| (router.firewall(), router.nat()));
     assert_eq!(kinds[0], (Firewall::Stateful, Some(Nat::home())));
     assert_eq!(kinds[1], (Firewall::Corporate, Some(Nat::corporate())));
     assert_eq!(kinds[2], (Firewall::Open, Some(Nat::home())));

@@ -142,7 +142,7 @@ macro_rules! kinds {
                 #[netns_test(topology = behind($nat))]
                 async fn $name(host: Node, neighbour: Node, stun: Node, gateway: Router) -> io::Result<()> {
                     let declared: Nat = $nat;
-                    assert_eq!(gateway.nat(), Some(&declared));
+                    assert_eq!(gateway.nat().as_ref(), Some(&declared));
                     let found = classify(&Stun::new(&stun).await?, &host, &neighbour).await?;
                     let Nat { mapping, filtering, port_preservation, hairpinning, .. } = declared;
                     assert_eq!(found, Found { mapping, filtering, port_preservation, hairpinning });

@@ -205,7 +205,6 @@ impl fmt::Debug for Hold {
 pub(crate) struct Station {
     interface: String,
     /// The index of its veth's end in the node.
-    #[cfg(feature = "kubernetes")]
     near: std::sync::OnceLock<u32>,
     flow: Mutex<Flow>,
 }
@@ -273,8 +272,12 @@ impl Station {
         flow.bytes = 0;
     }
 
+    /// Whether something is to be held.
+    pub(crate) fn is_used(&self) -> bool {
+        !self.flow().holds.is_empty()
+    }
+
     /// Ends it, its interface being gone, and removes its veth from the node: another one may get the name.
-    #[cfg(feature = "kubernetes")]
     pub(crate) fn take_away(&self, socket: &RouteSocket) -> Result<(), Error> {
         let describe = || format!("remove what held the packets of `{}`", self.interface);
         let removed = self.near.get().map(|near| socket.request(Request::delete_link(*near), describe));
@@ -340,7 +343,6 @@ impl Station {
         let (stopped, stop) = pipe2(nix::fcntl::OFlag::O_CLOEXEC).doing(operation)?;
         let station = Arc::new(Self {
             interface: interface.to_string(),
-            #[cfg(feature = "kubernetes")]
             near: std::sync::OnceLock::new(),
             flow: Mutex::new(Flow {
                 open: Some(Open { sender, _stop: stop }),
@@ -369,7 +371,6 @@ impl Station {
         })?;
         let gone = |_| Err(Error::because(operation(), "the thread that does it has ended"));
         let to = job::block_on(told).unwrap_or_else(gone)?;
-        #[cfg(feature = "kubernetes")]
         station.near.get_or_init(|| to);
         // It is to say nothing by itself.
         interface.node().silence(&name).doing(operation)?;

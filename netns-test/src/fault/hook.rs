@@ -26,8 +26,14 @@ struct Place {
 }
 
 impl Hooked {
+    /// Whether a fault lets frames vanish at an interface.
+    pub(crate) fn is_used(&self, index: u32) -> bool {
+        let places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // A redirection stays when nothing is held any more.
+        places.get(&index).is_some_and(|place| place.users.iter().any(|user| *user != LAST))
+    }
+
     /// Forgets an interface that is gone.
-    #[cfg(feature = "kubernetes")]
     pub(crate) fn forget(&self, index: u32) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&index);
     }

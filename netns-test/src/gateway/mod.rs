@@ -1,5 +1,6 @@
 //! What a router does at its uplink, as rules of nf_tables: it translates and it filters.
 
+mod change;
 mod filter;
 mod mappings;
 mod translate;
@@ -9,11 +10,13 @@ use std::{fs, io};
 
 use netns_test_model::graph::Firewall;
 
+pub use self::change::ChangedRouter;
+pub(crate) use self::change::{GatewayChanges, redeclare};
 pub use self::mappings::NatMapping;
 pub(crate) use self::mappings::{flush, mappings};
 use crate::error::{Doing, Error};
 use crate::netlink::nftables::{Batch, NftSocket};
-use crate::plan::GatewayPlan;
+use crate::plan::{GatewayPlan, NatPlan};
 use crate::sysctl;
 
 /// How many packets a rule has stopped.
@@ -50,18 +53,41 @@ pub(crate) fn stopped(gateway: &GatewayPlan) -> io::Result<Vec<Stopped>> {
 pub(crate) fn apply(router: &str, gateway: &GatewayPlan) -> Result<(), Error> {
     let socket = NftSocket::open().doing(|| format!("open a socket of nf_tables in `{router}`"))?;
     let mut batch = Batch::new();
-    filter::add(gateway, &mut batch);
-    if let Some(nat) = &gateway.nat {
-        translate::add(gateway, nat, &mut batch);
-    }
+    add(gateway, &mut batch);
     socket.send(batch)?;
-    match &gateway.nat {
-        Some(nat) => configure(router, nat.nat.udp_timeout, nat.nat.tcp_timeout),
-        None => Ok(()),
+    configure(router, gateway)
+}
+
+/// Has a router that did what one plan says do what another says, from one packet to the next.
+fn replace(router: &str, socket: &NftSocket, before: &GatewayPlan, now: &GatewayPlan) -> Result<(), Error> {
+    let mut batch = Batch::new();
+    if before.firewall != Firewall::Open {
+        batch.delete_table(&filter::table());
+    }
+    if before.nat.is_some() {
+        batch.delete_table(&translate::table());
+    }
+    add(now, &mut batch);
+    socket.send(batch)?;
+    configure(router, now)?;
+    if before.nat != now.nat {
+        // What the one has translated the other knows nothing of.
+        socket.flush_connections().doing(|| format!("flush the connections of `{router}`"))?;
+    }
+    Ok(())
+}
+
+fn add(gateway: &GatewayPlan, batch: &mut Batch) {
+    filter::add(gateway, batch);
+    if let Some(nat) = &gateway.nat {
+        translate::add(gateway, nat, batch);
     }
 }
 
-fn configure(router: &str, udp: Duration, tcp: Duration) -> Result<(), Error> {
+/// The settings that a NAT needs; the calling thread is in the router's network namespace.
+fn configure(router: &str, gateway: &GatewayPlan) -> Result<(), Error> {
+    let Some(NatPlan { nat, .. }) = &gateway.nat else { return Ok(()) };
+    let (udp, tcp): (Duration, Duration) = (nat.udp_timeout, nat.tcp_timeout);
     // Who hairpins would be told of a shorter way, which is none.
     for which in ["all", "default"] {
         set(router, &format!("ipv4/conf/{which}/send_redirects"), 0)?;

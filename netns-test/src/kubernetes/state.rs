@@ -160,7 +160,7 @@ impl State {
         let pods = inner.pods.iter().filter_map(|pod| {
             let state = pod.state.as_ref()?;
             // IPv4 first, as ranges are.
-            let mut addresses: Vec<IpAddr> = state.plan.addresses().collect();
+            let mut addresses: Vec<IpAddr> = state.plan().addresses().collect();
             addresses.reverse();
             Some(PodView {
                 name: Arc::clone(&pod.name),

@@ -299,7 +299,6 @@ impl<'a> Request<'a> {
     }
 
     /// Deletes an interface. A veth takes its other end along.
-    #[cfg(feature = "kubernetes")]
     pub(crate) fn delete_link(index: u32) -> Self {
         Self::new(RouteNetlinkMessage::DelLink(link_message(index)), 0)
     }
@@ -343,6 +342,11 @@ impl<'a> Request<'a> {
     /// Adds a route.
     pub(crate) fn add_route(route: &Route) -> Self {
         Self::new(RouteNetlinkMessage::NewRoute(route_message(route)), NLM_F_CREATE | NLM_F_EXCL)
+    }
+
+    /// Deletes a route.
+    pub(crate) fn delete_route(route: &Route) -> Self {
+        Self::new(RouteNetlinkMessage::DelRoute(route_message(route)), 0)
     }
 
     /// Adds a rule (ip-rule(8)): packets with this mark are routed by this table.

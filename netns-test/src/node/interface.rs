@@ -4,14 +4,10 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::PoisonError;
 
-use super::Node;
-#[cfg(feature = "kubernetes")]
-use super::NodeState;
+use super::{Node, NodeState};
 use crate::error::Error;
-#[cfg(feature = "kubernetes")]
-use crate::netlink::RouteSocket;
 use crate::netlink::state::{Address, Link, Route, RouteProtocol};
-use crate::netlink::{Batch, Request};
+use crate::netlink::{Batch, Request, RouteSocket};
 use crate::plan::InterfacePlan;
 
 /// A network interface of a node.
@@ -217,8 +213,16 @@ impl Interface {
     }
 }
 
-#[cfg(feature = "kubernetes")]
 impl NodeState {
+    /// Whether a fault concerns an interface.
+    pub(crate) fn has_fault(&self, index: u32) -> bool {
+        let unplugged = self.unplugged.lock().unwrap_or_else(PoisonError::into_inner);
+        let stations = self.stations.lock().unwrap_or_else(PoisonError::into_inner);
+        unplugged.get(&index).is_some_and(|faults| !faults.is_empty())
+            || stations.get(&index).is_some_and(|station| station.is_used())
+            || self.hooked.is_used(index)
+    }
+
     /// Forgets what faults did to an interface that is gone: another one may get its index.
     pub(crate) fn forget_interface(&self, socket: &RouteSocket, index: u32) -> Result<(), Error> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).retain(|kept| kept.index != index);

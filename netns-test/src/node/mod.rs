@@ -17,7 +17,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::ControlFlow;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::{fmt, fs, io};
 
 use netns_test_model::Family;
@@ -28,6 +28,7 @@ use self::interface::Kept;
 use self::programs::Programs;
 use crate::error::{Doing, Error};
 use crate::fault::{Hooked, Station};
+use crate::gateway::GatewayChanges;
 use crate::job::{self, JoinHandle};
 use crate::layers::Layers;
 use crate::namespace::{Depth, Entered, Namespaces, enter};
@@ -52,7 +53,11 @@ pub struct Node(Arc<NodeState>);
 /// What all handles of one node share.
 pub(crate) struct NodeState {
     net: Weak<Net>,
-    pub(crate) plan: NodePlan,
+    name: String,
+    /// What it has now: what was declared, and what the test has changed since.
+    plan: RwLock<Arc<NodePlan>>,
+    /// What the test has changed of what it does at its uplink.
+    pub(crate) changed_gateway: Mutex<GatewayChanges>,
     /// Where it joined a network that was there: the node that it is joined to, and what that one got by it.
     pub(crate) joined: Option<NodePlan>,
     test: &'static str,
@@ -88,7 +93,9 @@ impl NodeState {
     ) -> Self {
         Self {
             net,
-            plan,
+            name: plan.name.clone(),
+            plan: RwLock::new(Arc::new(plan)),
+            changed_gateway: Mutex::default(),
             joined,
             test,
             namespaces,
@@ -107,7 +114,18 @@ impl NodeState {
     }
 
     pub(crate) fn name(&self) -> &str {
-        &self.plan.name
+        &self.name
+    }
+
+    /// What it has now.
+    pub(crate) fn plan(&self) -> Arc<NodePlan> {
+        Arc::clone(&self.plan.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Notes that it has something else now.
+    pub(crate) fn change_plan(&self, change: impl FnOnce(&mut NodePlan)) {
+        let mut plan = self.plan.write().unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(&mut plan));
     }
 
     /// The node's threads; none if it was never asked to run something.
@@ -146,7 +164,7 @@ impl Node {
 
     /// The host name, which every other node resolves: the argument's name, `web_server` as `web-server`.
     pub fn name(&self) -> &str {
-        &self.0.plan.name
+        &self.0.name
     }
 
     /// The address that the node's name resolves to first: IPv6 in a dual-stack network (RFC 6724).
@@ -158,7 +176,7 @@ impl Node {
     /// Where it has none: no link, or `addresses = none`.
     #[track_caller]
     pub fn ip(&self) -> IpAddr {
-        self.0.plan.addresses().next().unwrap_or_else(|| panic!("{}", self.no_address("")))
+        self.0.plan().addresses().next().unwrap_or_else(|| panic!("{}", self.no_address("")))
     }
 
     /// The node's IPv4 address: `10.0.0.1` for the first node, and so on; in a graph, the first of its first interface.
@@ -167,7 +185,7 @@ impl Node {
     /// In a network of `family = v6`; where the node has no address.
     #[track_caller]
     pub fn ip4(&self) -> Ipv4Addr {
-        self.0.plan.ip4.unwrap_or_else(|| panic!("{}", self.no_address("IPv4 ")))
+        self.0.plan().ip4.unwrap_or_else(|| panic!("{}", self.no_address("IPv4 ")))
     }
 
     /// The node's IPv6 address: `2001:db8::1` for the first node, and so on; in a graph, the first of its first interface.
@@ -176,12 +194,12 @@ impl Node {
     /// In a network of `family = v4`; where the node has no address.
     #[track_caller]
     pub fn ip6(&self) -> Ipv6Addr {
-        self.0.plan.ip6.unwrap_or_else(|| panic!("{}", self.no_address("IPv6 ")))
+        self.0.plan().ip6.unwrap_or_else(|| panic!("{}", self.no_address("IPv6 ")))
     }
 
     /// Why the node has no address of the kind that was asked for.
     fn no_address(&self, kind: &str) -> String {
-        let why = match self.0.plan.family {
+        let why = match self.0.plan().family {
             Family::V4 if kind.starts_with("IPv6") => "its network is `family = v4`",
             Family::V6 if kind.starts_with("IPv4") => "its network is `family = v6`",
             _ => "it has no link, or was declared without addresses",
@@ -191,7 +209,7 @@ impl Node {
 
     /// Whether it was declared as a router.
     pub fn is_router(&self) -> bool {
-        self.0.plan.is_router
+        self.0.plan().is_router
     }
 
     /// Runs `work` on the calling thread inside the node, and brings the thread back, also when `work` panics.
@@ -491,13 +509,14 @@ impl Node {
     pub(crate) fn planned_interfaces(&self) -> Vec<Interface> {
         let nodes = self.net().map(|net| net.nodes()).unwrap_or_default();
         let joined = nodes.iter().filter_map(|node| node.joined.as_ref()).filter(|to| to.name == self.name());
-        let plans = std::iter::once(&self.0.plan).chain(joined).flat_map(|plan| &plan.interfaces);
+        let own = self.0.plan();
+        let plans = std::iter::once(&*own).chain(joined).flat_map(|plan| &plan.interfaces);
         plans.map(|interface| Interface::planned(self.clone(), interface)).collect()
     }
 
     /// The node's own addresses, the one that its name resolves to first at the front.
     pub(crate) fn own_addresses(&self) -> impl Iterator<Item = IpAddr> {
-        self.0.plan.addresses()
+        self.0.plan().addresses().collect::<Vec<_>>().into_iter()
     }
 
     pub(crate) fn is_out(&self) -> bool {
@@ -557,8 +576,18 @@ impl Node {
     }
 
     /// What it does at its uplink.
-    pub(crate) fn gateway(&self) -> Option<&GatewayPlan> {
-        self.0.plan.gateway.as_ref()
+    pub(crate) fn gateway(&self) -> Option<GatewayPlan> {
+        self.0.plan().gateway.clone()
+    }
+
+    pub(crate) fn shared(&self) -> &NodeState {
+        &self.0
+    }
+
+    /// Has the calling thread do something in the node's network.
+    pub(crate) fn in_network<R>(&self, act: impl FnOnce() -> R) -> io::Result<R> {
+        let _inside = self.enter_depth(Depth::Network)?;
+        Ok(act())
     }
 
     /// The error of handles that are used after their test.
@@ -652,7 +681,7 @@ fn network_setting(name: &str) -> io::Result<String> {
 
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ip = self.0.plan.addresses().next();
+        let ip = self.0.plan().addresses().next();
         f.debug_struct("Node").field("name", &self.name()).field("ip", &ip).finish_non_exhaustive()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::PoisonError;
 
 use netns_test_model::check_alias;
 
@@ -80,6 +81,20 @@ impl Node {
             ));
         }
         self.replace(operation, Path::new("/etc/resolv.conf"), |_old| plan::resolver(servers))
+    }
+}
+
+impl Node {
+    /// Tells its programs other addresses of the network's nodes, where it has an /etc/hosts of its own.
+    pub(crate) fn replace_hosts(&self, before: &str, after: &str) -> Result<(), Error> {
+        let has_own =
+            self.shared().layers.lock().unwrap_or_else(PoisonError::into_inner).has_system_directories;
+        match has_own {
+            true => self.replace("update the names of nodes", Path::new("/etc/hosts"), |text| {
+                text.replacen(before, after, 1)
+            }),
+            false => Ok(()),
+        }
     }
 }
 

@@ -123,7 +123,7 @@ impl Node {
     fn known(&self, endpoint: Endpoint) -> io::Result<Result<Vec<SocketAddr>, (String, u16)>> {
         let net = self.net()?;
         Ok(match endpoint {
-            Endpoint::Port(port) => match self.0.plan.addresses().next() {
+            Endpoint::Port(port) => match self.0.plan().addresses().next() {
                 Some(ip) => Ok(vec![SocketAddr::new(ip, port)]),
                 None => return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, self.no_address(""))),
             },
@@ -136,7 +136,7 @@ impl Node {
             Endpoint::Name(name, port) => match net.find(&name) {
                 // The name server knows what a cluster makes of it.
                 Some(_) if net.has_service(&name) => Err((name, port)),
-                Some(node) => Ok(node.plan.addresses().map(|ip| SocketAddr::new(ip, port)).collect()),
+                Some(node) => Ok(node.plan().addresses().map(|ip| SocketAddr::new(ip, port)).collect()),
                 None => Err((name, port)),
             },
         })

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use netns_test_model::Family;
 use netns_test_model::graph::{Gateway, Graph, Interface, Resolved, Routes};
@@ -9,7 +10,7 @@ use netns_test_model::graph::{Gateway, Graph, Interface, Resolved, Routes};
 use super::{Conditioned, End, GatewayPlan, NatPlan, NodePlan, RoutePlan, Wiring, add_multicast};
 
 /// Gives the nodes what a checked graph says.
-pub(super) fn wire(graph: &Graph, family: Family, nodes: &mut [NodePlan]) -> Wiring {
+pub(super) fn wire(graph: &Graph, family: Family, nodes: &mut [NodePlan]) -> (Wiring, Arc<Resolved>) {
     let resolved = graph.resolve(family).unwrap_or_else(|_| unreachable!("the topology was checked"));
     let mut positions = Vec::with_capacity(resolved.interfaces.len());
     for Interface { host, name, mtu, addresses, .. } in &resolved.interfaces {
@@ -30,37 +31,52 @@ pub(super) fn wire(graph: &Graph, family: Family, nodes: &mut [NodePlan]) -> Wir
     };
     for segment in &resolved.segments {
         let ends: Vec<End> = segment.interfaces.iter().copied().map(end).collect();
+        let before = wiring.switches.len();
         match ends.is_empty() {
             // Switches on their own.
             true => {}
             false if needs_switch(&segment.interfaces) => wiring.switches.push(ends),
             false => wiring.connect(ends),
         }
+        wiring.switch_of_segment.push((wiring.switches.len() > before).then_some(before));
     }
     for link in resolved.conditioned.iter().cloned() {
         let ends = link.ends.map(|interface| interface.map(end));
         let (conditions, wire, is_own) = (link.conditions, link.wire, link.is_own);
         wiring.conditioned.push(Conditioned { ends, conditions, wire, is_own });
     }
-    let ways = Ways::new(&resolved, &positions);
     for (host, node) in nodes.iter_mut().enumerate() {
         node.is_router = resolved.hosts[host].is_router;
         node.forwards = node.is_router;
-        node.gateway =
-            resolved.hosts[host].gateway.as_ref().map(|gateway| planned(gateway, &positions, node));
+    }
+    route(&resolved, &positions, graph.routes, family, nodes);
+    (wiring, Arc::new(resolved))
+}
+
+/// Gives the nodes, whose interfaces have their addresses, what follows from that: routes and names.
+pub(super) fn route(
+    resolved: &Resolved,
+    positions: &[usize],
+    routes: Routes,
+    family: Family,
+    nodes: &mut [NodePlan],
+) {
+    let ways = Ways::new(resolved, positions);
+    for (host, node) in nodes.iter_mut().enumerate() {
+        node.gateway = resolved.hosts[host].gateway.as_ref().map(|gateway| planned(gateway, positions, node));
         name_addresses(node);
-        if graph.routes == Routes::All {
+        node.routes.clear();
+        if routes == Routes::All {
             for v4 in [true, false] {
                 ways.add_routes(host, v4, node);
             }
         }
         let first = node.interfaces.first();
         let speaks_v4 = first.is_some_and(|first| first.addresses.iter().any(|(ip, _)| ip.is_ipv4()));
-        if graph.routes != Routes::None && speaks_v4 {
+        if routes != Routes::None && speaks_v4 {
             add_multicast(node, family);
         }
     }
-    wiring
 }
 
 /// What a router does, by the names of its interfaces.
@@ -75,6 +91,7 @@ fn planned(gateway: &Gateway, positions: &[usize], node: &NodePlan) -> GatewayPl
     GatewayPlan {
         uplink: uplink.name.clone(),
         inside: inside.map(|interface| interface.name.clone()).collect(),
+        outer: v4,
         nat: gateway.nat.clone().zip(v4).map(|(nat, outer)| NatPlan { outer, nat }),
         firewall: gateway.firewall,
     }

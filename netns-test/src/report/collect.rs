@@ -107,7 +107,10 @@ fn look(net: &Net, nodes: &[Arc<NodeState>], plan: &Plan, body: Option<i32>) -> 
 }
 
 fn directions(net: &Net) -> Vec<Direction> {
-    let all = (0..net.plan.wiring.conditioned.len()).flat_map(|link| [(link, 0), (link, 1)]);
+    // What was unplugged does nothing any more.
+    let now = net.now();
+    let links = now.wiring.conditioned.iter().enumerate().filter(|(_, link)| link.ends != [None, None]);
+    let all = links.flat_map(|(link, _)| [(link, 0), (link, 1)]);
     let seen = all.map(|(link, side)| Direction {
         link,
         side,

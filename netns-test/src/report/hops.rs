@@ -42,6 +42,8 @@ pub(super) struct Hop {
 pub(super) struct Links {
     pub(super) ends: Vec<Vec<Place>>,
     of: HashMap<Place, usize>,
+    /// Since when there has been another link at a place.
+    since: HashMap<Place, u64>,
     /// How long a packet may be on its way over each, in nanoseconds.
     slowness: Vec<u64>,
 }
@@ -58,6 +60,7 @@ impl Links {
         let of =
             ends.iter().enumerate().flat_map(|(link, ends)| ends.iter().map(move |place| (*place, link)));
         let of: HashMap<Place, usize> = of.collect();
+        let since = plan.wiring.replugged.iter().map(|(end, at)| (place(end), *at)).collect();
         let mut slowness = vec![0; ends.len()];
         for conditioned in &plan.wiring.conditioned {
             let link = conditioned.ends.iter().flatten().find_map(|end| of.get(&place(end)));
@@ -68,7 +71,15 @@ impl Links {
                 slowness[link] = (2 * delay + WIRE).as_nanos() as u64;
             }
         }
-        Self { of, ends, slowness }
+        Self { of, since, ends, slowness }
+    }
+
+    /// The link that a packet went over which passed there; `None` for one that is no more.
+    fn passed(&self, place: Place, time: u64) -> Option<usize> {
+        match self.since.get(&place) {
+            Some(since) if time < *since => None,
+            _ => self.of.get(&place).copied(),
+        }
     }
 }
 
@@ -80,7 +91,7 @@ pub(super) fn hops(recorded: &Recorded, links: &Links, until: u64) -> Vec<Hop> {
     let overran = |node: usize| recorded.lost.iter().any(|lost| lost.node == node);
     for frame in recorded.frames() {
         let place = Place { node: frame.node, interface: frame.interface };
-        let link = links.of.get(&place).copied();
+        let link = links.passed(place, frame.time);
         let key = link.map(|link| (link, frame.length, &frame.bytes[..frame.bytes.len().min(COMPARED)]));
         if !frame.is_sent() {
             let its = key.and_then(|key| sent.get(&key)).and_then(|candidates| {

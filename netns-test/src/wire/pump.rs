@@ -241,7 +241,18 @@ impl Pump {
         let links = self.between.links()?;
         let state = |port: &Port| links.iter().find(|link| link.index == port.index);
         for pair in self.ports.chunks(2) {
-            let (Some(left), Some(right)) = (state(&pair[0]), state(&pair[1])) else { continue };
+            let (left, right) = match (state(&pair[0]), state(&pair[1])) {
+                (Some(left), Some(right)) => (left, right),
+                // One was unplugged, and its end here went with it.
+                (Some(alone), None) | (None, Some(alone)) if alone.up => {
+                    let describe = || format!("take the carrier of `{}`", alone.name);
+                    self.between
+                        .request(Request::set_up(alone.index, false), describe)
+                        .map_err(io::Error::other)?;
+                    continue;
+                }
+                _ => continue,
+            };
             for (from, to) in [(left, right), (right, left)] {
                 // One that is off itself tells nothing.
                 let wanted = match (from.up, from.carrier) {

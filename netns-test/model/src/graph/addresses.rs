@@ -10,7 +10,7 @@ use crate::Family;
 use crate::prefix::{Prefix, address};
 
 /// The numbers of assigned prefixes: `10.1.0.0/24` to `10.255.255.0/24`.
-const NUMBERS: usize = 255 * 256;
+pub(super) const NUMBERS: usize = 255 * 256;
 
 /// The lengths of assigned IPv4 prefixes: for up to 254 interfaces, and for more.
 const ASSIGNED_V4: [u8; 2] = [24, 16];
@@ -325,7 +325,7 @@ fn family_name(ip: IpAddr) -> &'static str {
 }
 
 /// The prefixes of number `number`: `10.1.0.0/24` and `2001:db8:1::/64` of 0, `10.1.1.0/24` and `2001:db8:1:1::/64` of 1.
-fn numbered(number: usize, len: u8) -> [Prefix; 2] {
+pub(super) fn numbered(number: usize, len: u8) -> [Prefix; 2] {
     let [.., high, low] = number.to_be_bytes();
     let v4 = IpAddr::V4(Ipv4Addr::new(10, 1 + high, low, 0));
     let v6 = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 1, number as u16, 0, 0, 0, 0));

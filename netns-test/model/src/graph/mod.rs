@@ -9,6 +9,7 @@ mod directions;
 mod gateways;
 mod interface;
 mod nat;
+mod replug;
 mod resolve;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use crate::prefix::Prefix;
 use conditions::Time;
 pub use conditions::{Burst, Conditions, Ecn, Icmp, Loss, Percent, Queue, Rate, Wire};
 pub use nat::{Firewall, Gateway, Nat, NatBehavior, RouterOptions};
+pub use replug::Plug;
 pub use trace::{Trace, TraceError};
 pub use units::{parse_queue, parse_rate};
 
@@ -230,7 +232,7 @@ pub struct Interface {
 }
 
 /// What can be reached without a router: the two ends of a link, or all that is on a switch and those joined to it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Segment {
     /// Its prefixes: at most one of each family, IPv4 first.
     pub prefixes: Vec<Prefix>,
@@ -238,6 +240,8 @@ pub struct Segment {
     pub interfaces: Vec<usize>,
     /// Whether its prefixes are known to nobody who is not on it.
     pub private: bool,
+    /// The names of the switches that it is made of.
+    pub switches: Vec<String>,
 }
 
 /// Why a graph cannot be built.

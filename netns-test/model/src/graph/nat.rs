@@ -70,6 +70,18 @@ impl Nat {
     /// The names of the kinds, in the order in which messages list them.
     pub const KINDS: &[&str] = &["home", "corporate", "cgnat", "cloud"];
 
+    /// What is wrong with it, and under which key.
+    pub fn problems(&self) -> Vec<(&'static str, String)> {
+        let timeouts = [("udp_timeout", self.udp_timeout), ("tcp_timeout", self.tcp_timeout)];
+        let is_wrong = |timeout: &Duration| timeout.subsec_nanos() != 0 || timeout.is_zero();
+        let wrong = timeouts.into_iter().filter(|(_, timeout)| is_wrong(timeout));
+        wrong
+            .map(|(key, _)| {
+                (key, format!("`{key}` is in whole seconds, at least one: the kernel counts in seconds"))
+            })
+            .collect()
+    }
+
     /// The kind of this name.
     pub fn kind(name: &str) -> Option<Self> {
         match name {

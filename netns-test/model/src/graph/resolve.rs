@@ -168,7 +168,7 @@ impl Graph {
                 continue;
             };
             let mut new = || {
-                segments.push(Segment { prefixes: Vec::new(), interfaces: Vec::new(), private: false });
+                segments.push(Segment::default());
                 segments.len() - 1
             };
             let segment = match ends.iter().find(|end| host_of[**end].is_none()) {
@@ -194,6 +194,11 @@ impl Graph {
                 problems.add(Place::Link(number), message);
             }
             placed.push(Some(Placed { segment, interfaces }));
+        }
+        for (index, member) in self.members.iter().enumerate() {
+            if let Some(segment) = segment_of_switch.get(&joined.root(index)) {
+                segments[*segment].switches.push(member.name.clone());
+            }
         }
         (Resolved { hosts, interfaces, segments, conditioned: Vec::new() }, placed)
     }
