@@ -6,6 +6,8 @@
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use netns_test_model::Topology;
+
 use crate::__private::{Registered, TestCase, inventory};
 use crate::{plan, report, sys};
 
@@ -39,7 +41,23 @@ fn draw(test: &TestCase) -> Vec<String> {
     let topology = test.topology();
     match topology.check() {
         Ok(()) if topology.nodes.is_empty() => vec!["no node: it is alone with its loopback".to_owned()],
-        Ok(()) => report::draw_plan(plan::plan(&topology)),
+        Ok(()) => {
+            let mut lines = report::draw_plan(plan::plan(&topology));
+            lines.extend(pods(&topology));
+            lines
+        }
         Err(problems) => problems.iter().map(|problem| format!("cannot be built: {problem}")).collect(),
     }
+}
+
+/// The pods that a cluster has from the start: those of each node in a line.
+fn pods(topology: &Topology) -> Vec<String> {
+    let Some(cluster) = &topology.kubernetes else { return Vec::new() };
+    let of_node = |node: usize| {
+        let numbered = (0..cluster.pods_per_node).map(move |pod| format!("pod-{node}-{pod}"));
+        let named = cluster.pods.iter().filter(move |pod| pod.node == node).map(|pod| pod.name.clone());
+        let pods: Vec<String> = numbered.chain(named).collect();
+        (!pods.is_empty()).then(|| format!("pods on node-{node}: {}", pods.join(", ")))
+    };
+    (0..cluster.nodes).filter_map(of_node).collect()
 }

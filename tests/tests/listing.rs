@@ -1,6 +1,7 @@
 //! One command lists a binary's netns tests with their networks, and provisions nothing.
 
-use netns_test::{Node, Topology, netns_test};
+use netns_test::kubernetes::{Cluster, Pod};
+use netns_test::{FromNetwork, Node, Router, Topology, netns_test};
 use netns_test_tests::{Outcome, Rerun};
 
 #[netns_test]
@@ -19,6 +20,35 @@ fn over_a_router() {}
 #[netns_test]
 #[ignore = "it is there to be listed"]
 fn alone() {}
+
+#[derive(FromNetwork)]
+#[network(nodes(client, server), routers(gate), links(client -- gate, gate -- server { delay = 20ms }), family = v4)]
+struct Lab {
+    _client: Node,
+    _gate: Router,
+}
+
+#[netns_test]
+#[ignore = "it is there to be listed"]
+fn in_a_lab(_lab: Lab) {}
+
+#[netns_test(kubernetes(nodes = 2, pods(client = 0, server = 1)), family = v4)]
+#[ignore = "it is there to be listed"]
+async fn in_a_cluster(_cluster: Cluster, _client: Pod) {}
+
+fn of_ten() -> Topology {
+    let mut topology = Topology::new();
+    topology.router("r");
+    for number in 0..10 {
+        let name = format!("n{number}");
+        topology.node(&name).link(&name, "r");
+    }
+    topology
+}
+
+#[netns_test(topology = of_ten())]
+#[ignore = "it is there to be listed"]
+fn made_in_code() {}
 
 fn no_topology() -> Topology {
     panic!("on purpose")
@@ -58,6 +88,25 @@ fn every_netns_test_is_drawn() {
     );
     let graph = after("over_a_router::family_v6");
     assert!(graph.contains("swp1") && graph.contains("2001:db8:") && !graph.contains("10.1."), "{graph}");
+    assert_eq!(
+        after("in_a_lab"),
+        "  client\n  \
+           │ eth0  10.1.0.1/24\n  \
+           │ eth0  10.1.0.2/24\n  \
+           gate\n  \
+           │ eth1  10.1.1.1/24\n  \
+           │ eth0  10.1.1.2/24\n  \
+           server"
+    );
+    let cluster = after("in_a_cluster");
+    for line in ["├─ eth0  node-1   10.0.0.2/16", "pods on node-0: client", "pods on node-1: server"] {
+        assert!(cluster.contains(line), "`{line}` is missing: {cluster}");
+    }
+    let large = after("made_in_code");
+    assert!(
+        large.starts_with("  11 nodes, 10 links\n  r   10.1.0.2/24, ") && large.contains(", … 20 in all"),
+        "{large}"
+    );
     assert_eq!(after("alone"), "  no node: it is alone with its loopback");
     assert_eq!(after("panics"), "  its topology cannot be told: making it panicked");
 }

@@ -33,8 +33,8 @@ pub(super) fn draw(report: &Report, first: &[usize]) -> Vec<String> {
         _ if nodes.is_empty() => Vec::new(),
         ([], [ends]) if count <= MOST_ROWS && is_star(ends, count) => star(&nodes, ends),
         ([pair], []) if count == 2 => wire(&nodes, *pair),
-        (pairs, []) if count <= MOST_DRAWN && is_chain(pairs) && pairs.len() + 1 == count => {
-            chain(&nodes, pairs, None)
+        (pairs, []) if count <= MOST_DRAWN && pairs.len() + 1 == count && path(pairs).is_some() => {
+            chain(&nodes, &path(pairs).unwrap_or_default(), None)
         }
         ([pairs @ .., last], [])
             if (3..=MOST_DRAWN).contains(&count) && is_chain(pairs) && pairs.len() + 1 == count =>
@@ -183,6 +183,23 @@ fn star(nodes: &[Drawn], ends: &[End]) -> Vec<String> {
     columns(&rows, 2).into_iter().map(|line| line.replacen("─  ", "─ ", 1)).collect()
 }
 
+/// The links from one end of a line of nodes to the other, each from the node before to the one behind it, where so many links make one.
+fn path(pairs: &[[End; 2]]) -> Option<Vec<[End; 2]>> {
+    let degree = |node: usize| pairs.iter().flatten().filter(|end| end.node == node).count();
+    let ends = pairs.iter().flatten().map(|end| end.node).filter(|&node| degree(node) == 1);
+    let mut here = ends.min()?;
+    let mut left = pairs.to_vec();
+    let mut path = Vec::new();
+    while let Some(next) = left.iter().position(|pair| pair.iter().any(|end| end.node == here)) {
+        let [one, other] = left.swap_remove(next);
+        let [from, to] = if one.node == here { [one, other] } else { [other, one] };
+        here = to.node;
+        path.push([from, to]);
+    }
+    let is_line = left.is_empty() && (0..=pairs.len()).all(|node| matches!(degree(node), 1 | 2));
+    is_line.then_some(path)
+}
+
 /// Whether every link goes from one node to the next.
 fn is_chain(pairs: &[[End; 2]]) -> bool {
     pairs.iter().enumerate().all(|(index, [left, right])| left.node == index && right.node == index + 1)
@@ -192,12 +209,11 @@ fn is_chain(pairs: &[[End; 2]]) -> bool {
 fn chain(nodes: &[Drawn], pairs: &[[End; 2]], closing: Option<[End; 2]>) -> Vec<String> {
     let port = |end: End| nodes[end.node].ports[end.interface].described();
     let mut lines = Vec::new();
-    for (index, node) in nodes.iter().enumerate() {
-        lines.push(node.title());
-        if let Some(&[here, there]) = pairs.get(index) {
-            lines.push(format!("│ {}", port(here)));
-            lines.push(format!("│ {}", port(there)));
-        }
+    lines.extend(pairs.first().map(|[first, _]| nodes[first.node].title()));
+    for &[here, there] in pairs {
+        lines.push(format!("│ {}", port(here)));
+        lines.push(format!("│ {}", port(there)));
+        lines.push(nodes[there.node].title());
     }
     let Some([last, first]) = closing else { return lines };
     let mut ring: Vec<String> = lines
@@ -257,20 +273,21 @@ fn table(nodes: &[Drawn], first: &[usize], wiring: &Wiring) -> Vec<String> {
             let node = &nodes[index];
             let ports: Vec<String> = node.ports.iter().map(|port| port.label.clone()).collect();
             let own = match node.own.is_empty() {
-                false => node.own.join(", "),
-                true => {
-                    node.ports.iter().flat_map(|port| port.addresses.clone()).collect::<Vec<_>>().join(", ")
-                }
+                false => node.own.clone(),
+                true => node.ports.iter().flat_map(|port| port.addresses.clone()).collect(),
             };
-            let few: Vec<String> = ports.iter().take(3).cloned().collect();
-            let ports = match ports.len() {
-                0..=3 => few.join(", "),
-                more => format!("{} … {more} in all", few.join(", ")),
-            };
-            vec![node.name.clone(), own, ports]
+            vec![node.name.clone(), few(&own), few(&ports)]
         })
         .collect();
     let mut lines = vec![links];
     lines.extend(shorten(columns(&rows, 2), MOST_ROWS, "node", "nodes"));
     lines
+}
+
+/// The first of them, and how many there are.
+fn few(all: &[String]) -> String {
+    match all.len() {
+        0..=4 => all.join(", "),
+        count => format!("{}, … {count} in all", all[..3].join(", ")),
+    }
 }
