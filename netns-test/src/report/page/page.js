@@ -101,22 +101,52 @@ function filter() {
   $("space").style.height = `${HEAD + shown.length * ROW + 8}px`;
   $("count").textContent = `${shown.length} of ${rows.length}` + (data.omitted ? `, ${data.omitted} older ones left out` : "");
   draw();
+  drawMap();
+}
+
+const TROUBLE = [[LOST, "lost", "✗ did not arrive"], [AGAIN, "again", "↻ once more"], [RESET, "lost", "✗ reset"], [ERROR, "error", "✗ error"]];
+for (const [mark, name, word] of TROUBLE) {
+  const count = rows.filter((row) => row.marks & mark).length;
+  if (count) $("tally").append(make("span", `${count} ${word}`, { style: `color: var(--${name})` }));
+}
+
+function colors() {
+  const style = getComputedStyle(document.documentElement);
+  return (name) => style.getPropertyValue(`--${name}`).trim();
+}
+
+// A canvas as large as its place, and its pen.
+function prepare(canvas, width, height) {
+  const ratio = devicePixelRatio || 1;
+  if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
+    canvas.width = Math.round(width * ratio);
+    canvas.height = Math.round(height * ratio);
+  }
+  const pen = canvas.getContext("2d");
+  pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+  return pen;
+}
+
+// Where trouble is in all that is shown, beside the scroll bar.
+function drawMap() {
+  const map = $("map"), width = map.clientWidth, height = map.clientHeight, color = colors();
+  const pen = prepare(map, width, height);
+  pen.fillStyle = color("raised");
+  pen.fillRect(0, 0, width, height);
+  shown.forEach(({ marks }, index) => {
+    if (!(marks & (LOST | AGAIN | RESET | ERROR))) return;
+    pen.fillStyle = color(ink(marks));
+    pen.fillRect(2, height * index / shown.length, width - 4, Math.max(2, height / shown.length - 1));
+  });
 }
 
 // The diagram: only the rows in sight are drawn.
 const canvas = $("canvas"), scroller = $("scroller");
 function draw() {
-  const width = scroller.clientWidth, height = scroller.clientHeight, ratio = devicePixelRatio || 1;
-  if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
-    canvas.width = Math.round(width * ratio);
-    canvas.height = Math.round(height * ratio);
-    canvas.style.width = `${width}px`;
-    canvas.style.height = `${height}px`;
-  }
-  const style = getComputedStyle(document.documentElement);
-  const color = (name) => style.getPropertyValue(`--${name}`).trim();
-  const pen = canvas.getContext("2d");
-  pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+  const width = scroller.clientWidth, height = scroller.clientHeight, color = colors();
+  const pen = prepare(canvas, width, height);
+  canvas.style.width = `${width}px`;
+  canvas.style.height = `${height}px`;
   pen.fillStyle = color("back");
   pen.fillRect(0, 0, width, height);
   const left = width < 600 ? 62 : 92, step = (width - left) / Math.max(1, columns.length);
@@ -159,8 +189,7 @@ function ink(marks) {
 }
 
 function words(marks) {
-  return [[LOST, "✗ did not arrive"], [AGAIN, "↻ once more"], [RESET, "✗ reset"], [ERROR, "✗ error"]]
-    .filter(([mark]) => marks & mark).map(([, word]) => word).join(" ");
+  return TROUBLE.filter(([mark]) => marks & mark).map(([, , word]) => word).join(" ");
 }
 
 function row(pen, packet, y, { width, left, at, color }) {
@@ -247,8 +276,20 @@ function show(packet) {
       fold.append(make("summary", known < packet.length ? `Bytes, the first ${known}` : "Bytes"), make("pre", dump(packet.bytes)));
       box.append(fold);
     }
+    reveal(shown.indexOf(packet));
   }
   draw();
+}
+
+// Scrolls to a row, so far that nothing covers it.
+function reveal(index) {
+  if (index < 0) return;
+  const isPhone = matchMedia("(max-width: 600px)").matches;
+  if (isPhone) $("diagram").scrollIntoView();
+  const covered = isPhone ? $("details").getBoundingClientRect().top : Infinity;
+  const y = HEAD + index * ROW, height = Math.min(scroller.clientHeight, covered - scroller.getBoundingClientRect().top);
+  if (y < scroller.scrollTop + HEAD) scroller.scrollTop = y - HEAD;
+  if (y + ROW > scroller.scrollTop + height) scroller.scrollTop = y + ROW - height;
 }
 
 function dump(hex) {
@@ -263,14 +304,22 @@ function dump(hex) {
 
 function select(step) {
   const index = Math.max(0, Math.min(shown.length - 1, shown.indexOf(selected) + step));
-  if (!shown[index]) return;
-  show(shown[index]);
-  const y = HEAD + index * ROW;
-  if (y < scroller.scrollTop + HEAD) scroller.scrollTop = y - HEAD;
-  if (y + ROW > scroller.scrollTop + scroller.clientHeight) scroller.scrollTop = y + ROW - scroller.clientHeight;
+  if (shown[index]) show(shown[index]);
 }
 
-scroller.onscroll = () => requestAnimationFrame(draw);
+// Once in a frame, however often it is scrolled in it.
+let isDue = false;
+scroller.onscroll = () => {
+  if (isDue) return;
+  isDue = true;
+  requestAnimationFrame(() => {
+    isDue = false;
+    draw();
+  });
+};
+$("map").onclick = (event) => {
+  scroller.scrollTop = shown.length * ROW * event.offsetY / $("map").clientHeight - scroller.clientHeight / 2;
+};
 scroller.onclick = (event) => {
   const y = event.clientY - scroller.getBoundingClientRect().top + scroller.scrollTop - HEAD;
   show(shown[Math.floor(y / ROW)] ?? null);
@@ -285,7 +334,11 @@ scroller.onkeydown = (event) => {
   }
 };
 for (const id of ["search", "protocol", "trouble", "housekeeping"]) $(id).oninput = filter;
-new ResizeObserver(draw).observe(scroller);
-matchMedia("(prefers-color-scheme: dark)").onchange = draw;
+const redraw = () => {
+  draw();
+  drawMap();
+};
+new ResizeObserver(redraw).observe(scroller);
+matchMedia("(prefers-color-scheme: dark)").onchange = redraw;
 topology();
 filter();
