@@ -1,10 +1,15 @@
-//! Files that a failed test leaves: `target/netns-test/BINARY/TEST/ATTEMPT/`.
+//! Files that a failed test leaves: `target/netns-test/BINARY/TEST/ATTEMPT/`, and of earlier attempts the last ones.
+//!
+//! A process holds a lock on the directories of its tests: what is locked by nobody is an attempt that has ended.
 
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::{env, fs};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 
 use crate::error::{Doing, Error};
 
@@ -14,12 +19,22 @@ const TAG: &str = "CACHEDIR.TAG";
 /// The variable that names another root for the files of failed tests.
 const ROOT: &str = "NETNS_TEST_DIR";
 
+/// How many attempts of a test are kept, the new one among them.
+const MOST_ATTEMPTS: usize = 10;
+
 /// Whether this process may remove the root: it is below cargo's directory, or was not there when the first test wanted it.
 static ROOT_IS_OURS: OnceLock<bool> = OnceLock::new();
 
 /// The directory of one run of a test, made when a file is first wanted in it.
 #[derive(Debug, Default)]
-pub(crate) struct Artifacts(Mutex<Option<PathBuf>>);
+pub(crate) struct Artifacts(Mutex<Option<Attempt>>);
+
+#[derive(Debug)]
+struct Attempt {
+    directory: PathBuf,
+    /// Keeps other processes from removing it; `None` on a file system that has no locks, where nobody can.
+    _lock: Option<Flock<fs::File>>,
+}
 
 impl Artifacts {
     /// The directory in which a node's programs leave their files.
@@ -38,14 +53,15 @@ impl Artifacts {
     pub(crate) fn directory(&self, test: &str) -> Result<PathBuf, Error> {
         let mut attempt = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &*attempt {
-            Some(made) => Ok(made.clone()),
-            None => Ok(attempt.insert(make(test)?).clone()),
+            Some(made) => Ok(made.directory.clone()),
+            None => Ok(attempt.insert(make(test)?).directory.clone()),
         }
     }
 
     /// Where the files of a failed test are, if it has any.
     pub(crate) fn kept(&self) -> Option<PathBuf> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let attempt = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        attempt.as_ref().map(|attempt| attempt.directory.clone())
     }
 
     /// Removes the files of a test that passed, and the directories that are empty without them; but not a root
@@ -54,7 +70,8 @@ impl Artifacts {
         let Some(attempt) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             return Ok(());
         };
-        fs::remove_dir_all(&attempt).doing(|| format!("remove `{}`", attempt.display()))?;
+        let attempt = &attempt.directory;
+        fs::remove_dir_all(attempt).doing(|| format!("remove `{}`", attempt.display()))?;
         // The test's, the binary's, and the root of all.
         let ours = if ROOT_IS_OURS.get() == Some(&false) { 2 } else { 3 };
         for directory in attempt.ancestors().skip(1).take(ours) {
@@ -70,7 +87,7 @@ impl Artifacts {
     }
 }
 
-fn make(test: &str) -> Result<PathBuf, Error> {
+fn make(test: &str) -> Result<Attempt, Error> {
     let operation = || format!("make a directory for the files of `{test}`");
     let binary = env::current_exe().doing(operation)?;
     let root = match env::var_os(ROOT) {
@@ -89,23 +106,75 @@ fn make(test: &str) -> Result<PathBuf, Error> {
             .join("netns-test"),
     };
     let of_test = root.join(name(&binary)).join(test.replace("::", "."));
-    for attempt in 1_u32.. {
-        let directory = of_test.join(attempt.to_string());
-        // Another process may be just removing the parent, which it found empty.
-        match fs::create_dir_all(&of_test).and_then(|()| fs::create_dir(&directory)) {
-            Ok(()) => return Ok(directory),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound && attempt < 100 => {}
+    for _ in 0..MOST_TRIES {
+        // Another process may be just removing the parent, which it found empty, or making the same attempt.
+        let made = fs::create_dir_all(&of_test).and_then(|()| {
+            let next = attempts(&of_test)?.last().map_or(1, |last| last.saturating_add(1));
+            let directory = of_test.join(next.to_string());
+            fs::create_dir(&directory)?;
+            held(directory)
+        });
+        match made {
+            Ok(Some(attempt)) => {
+                remove_oldest(&of_test);
+                return Ok(attempt);
+            }
+            Ok(None) => {}
+            Err(error) if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) => {}
             Err(error) => {
                 let cause = format!(
                     "`{}`: {error}\nto mend it: set NETNS_TEST_DIR to a directory that this user can write to",
-                    directory.display()
+                    of_test.display()
                 );
                 return Err(Error::because(operation(), cause));
             }
         }
     }
-    Err(Error::because(operation(), "there are too many"))
+    let cause = format!("others make and remove the same ones in `{}`, again and again", of_test.display());
+    Err(Error::because(operation(), cause))
+}
+
+/// How often a directory is tried that others make and remove at the same moment.
+const MOST_TRIES: usize = 1000;
+
+/// The numbers of a test's attempts.
+fn attempts(of_test: &Path) -> io::Result<Vec<u32>> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(of_test)? {
+        // What is no number is not ours.
+        numbers.extend(entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// A directory that has just been made, locked; `None` if it was removed before that.
+fn held(directory: PathBuf) -> io::Result<Option<Attempt>> {
+    let file = fs::File::open(&directory)?;
+    let seen = file.metadata()?;
+    let lock = match Flock::lock(file, FlockArg::LockSharedNonblock) {
+        Ok(lock) => Some(lock),
+        // Somebody who takes it for an old one has it.
+        Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
+        Err((_, _no_locks_here)) => None,
+    };
+    let is_there =
+        fs::metadata(&directory).is_ok_and(|now| (now.dev(), now.ino()) == (seen.dev(), seen.ino()));
+    Ok(is_there.then_some(Attempt { directory, _lock: lock }))
+}
+
+/// Removes the oldest attempts of a test that nobody is at. What cannot be removed, another user's for instance, stays: it is no
+/// reason to fail a test.
+fn remove_oldest(of_test: &Path) {
+    let numbers = attempts(of_test).unwrap_or_default();
+    let old = numbers.len().saturating_sub(MOST_ATTEMPTS);
+    for number in &numbers[..old] {
+        let directory = of_test.join(number.to_string());
+        let Ok(file) = fs::File::open(&directory) else { continue };
+        if let Ok(_lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            let _kept = fs::remove_dir_all(&directory);
+        }
+    }
 }
 
 /// Cargo's target directory, in which a test binary lies.

@@ -118,6 +118,7 @@ mod held;
 mod inject;
 mod janitor;
 mod job;
+mod key_log;
 #[cfg(feature = "kubernetes")]
 pub mod kubernetes;
 mod layers;
@@ -167,6 +168,7 @@ pub use crate::fault::{Crashed, Fault, Hold};
 pub use crate::gateway::{ChangedRouter, NatMapping};
 pub use crate::inject::{Argument, FromNetwork};
 pub use crate::job::{JoinError, JoinHandle};
+pub use crate::key_log::KeyLog;
 pub use crate::link::{ChangedConditions, LinkDirection, LinkHandle};
 pub use crate::netlink::state;
 pub use crate::network::Network;

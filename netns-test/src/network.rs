@@ -12,6 +12,7 @@ use crate::artifacts::Artifacts;
 use crate::capture::Packets;
 use crate::error::Error;
 use crate::fault::Faults;
+use crate::key_log::{self, KeyLog, Secrets};
 use crate::link::Links;
 use crate::log::Log;
 use crate::namespace::Namespaces;
@@ -43,6 +44,8 @@ pub(crate) struct Net {
     /// The files that it leaves when it fails.
     pub(crate) artifacts: Artifacts,
     pub(crate) faults: Faults,
+    /// The secrets of its TLS connections.
+    pub(crate) secrets: Secrets,
     /// What its code has logged.
     pub(crate) log: Log,
     /// The packets of its nodes.
@@ -274,6 +277,34 @@ impl Network {
             };
             Error::because(format!("find the node `{name}`"), known)
         })
+    }
+
+    /// The file in which code of the test leaves the secrets of its TLS connections: the capture of a failed test carries
+    /// them, so that Wireshark and tshark show what was said.
+    ///
+    /// Most programs append to the file that the variable `SSLKEYLOGFILE` names, which is set where it is asked for. Code of
+    /// the test writes to the same file, by its path or by [`KeyLog::log`]. A file that the environment of the test's process
+    /// names is carried as well, as far as it was written while the test ran; that environment is never changed.
+    ///
+    /// The file is among the test's files, `keys.log`, and gone when the test passes.
+    ///
+    /// # Errors
+    /// No directory can be made for the test's files.
+    ///
+    /// ```no_run
+    /// # use netns_test::{netns_test, Network, Node};
+    /// #[netns_test]
+    /// async fn fetches(client: Node, server: Node, network: Network) -> std::io::Result<()> {
+    ///     # server.wait_listening(443).await?;
+    ///     let mut curl = client.command("curl");
+    ///     curl.args(["-k", "https://server/"]).env("SSLKEYLOGFILE", network.key_log()?);
+    ///     assert!(curl.status().await?.success());
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// ```
+    pub fn key_log(&self) -> Result<KeyLog, Error> {
+        key_log::of(&self.0)
     }
 
     /// When the test's timeout passes; `None` before the body starts, and where there is no timeout.

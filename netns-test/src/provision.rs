@@ -26,6 +26,7 @@ use crate::directory::WorkingDirectory;
 use crate::error::{Doing, Error};
 use crate::fault::Faults;
 use crate::held::with_room;
+use crate::key_log::Secrets;
 use crate::link::Links;
 use crate::log::Log;
 use crate::mounts::{self, Base};
@@ -566,6 +567,7 @@ fn assemble(
         artifacts: Artifacts::default(),
         faults: Faults::default(),
         packets,
+        secrets: Secrets::begin(),
         log: Log::default(),
         report: report::Notes::default(),
         #[cfg(feature = "kubernetes")]

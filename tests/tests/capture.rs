@@ -1,11 +1,12 @@
 //! Packets: a failed test leaves them as a file that Wireshark reads, bounded, its interfaces named by their nodes.
 
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io, process};
 
 use netns_test::packet::Packet;
-use netns_test::{Node, netns_test};
+use netns_test::{Network, Node, netns_test};
 use netns_test_tests::{Outcome, Rerun, rerun};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -69,6 +70,8 @@ struct Capture {
     /// The interface, the flags, and the bytes of each packet.
     packets: Vec<(usize, u32, Packet)>,
     dropped: u64,
+    /// Lines of TLS secrets.
+    secrets: String,
 }
 
 impl Capture {
@@ -101,6 +104,12 @@ impl Capture {
                     let (_, flags) = options(body + 20 + kept.next_multiple_of(4)).remove(0);
                     let flags = u32::from_ne_bytes(flags.try_into().expect("four bytes"));
                     capture.packets.push((number(body) as usize, flags, Packet::decode(frame)));
+                }
+                10 => {
+                    assert_eq!(number(body), 0x544c_534b);
+                    assert!(capture.packets.is_empty(), "secrets stand before packets");
+                    let lines = bytes[body + 8..][..number(body + 4) as usize].to_vec();
+                    capture.secrets = String::from_utf8(lines).expect("text");
                 }
                 other => panic!("an unexpected block {other:#x}"),
             }
@@ -304,6 +313,110 @@ fn a_failed_test_leaves_a_page_that_needs_nothing_else() {
     }
 }
 
+#[netns_test(nodes = 2, family = v4)]
+#[ignore = "fails on purpose"]
+async fn has_secrets(client: Node, server: Node, network: Network) {
+    talk(&client, &server).await.expect("they talk");
+    let keys = network.key_log().expect("a file");
+    keys.log("CLIENT_RANDOM", &[0xab; 4], &[0xcd; 2]).expect("it can be written");
+    // As what a program of a node does, and what code does that only knows the environment of the process.
+    let mut shell = client.command("sh");
+    shell.args(["-c", "echo of a program >>$SSLKEYLOGFILE"]).env("SSLKEYLOGFILE", keys);
+    assert!(shell.status().await.expect("sh is there").success());
+    let shared = env::var_os("SSLKEYLOGFILE").expect("it is set");
+    let mut shared = fs::OpenOptions::new().append(true).open(shared).expect("it is there");
+    shared.write_all(b"of the process\nin the mid").expect("it can be written");
+    panic!("on purpose");
+}
+
+#[test]
+fn secrets_of_tls_stand_in_the_file() {
+    let directory = Directory::new("secrets");
+    let shared = directory.0.join("shared");
+    let lines = ["CLIENT_RANDOM abababab cdcd\n", "of a program\n", "of the process\n"].concat();
+    for ordinary in [false, true] {
+        fs::write(&shared, "of another test\n").expect("a file");
+        fs::set_permissions(&shared, fs::Permissions::from_mode(0o666)).expect("its mode");
+        let run = directory.of(rerun("has_secrets")).env("SSLKEYLOGFILE", shared.to_str().expect("text"));
+        let run = if ordinary { run.as_ordinary_user() } else { run };
+        run.run().failed_with(&["on purpose"]);
+        let file = directory.captures().pop().expect("a capture");
+        assert_eq!(Capture::read(&file).secrets, lines);
+        fs::remove_dir_all(file.parent().expect("its directory")).expect("it can be removed");
+    }
+}
+
+#[test]
+fn of_earlier_attempts_the_last_ones_are_kept() {
+    let directory = Directory::new("attempts");
+    directory.of(rerun("talks_and_fails")).run().failed_with(&["on purpose"]);
+    let first = directory.captures().pop().expect("a capture");
+    let of_test = first.ancestors().nth(2).expect("the test's directory");
+    for number in 2..=15 {
+        fs::create_dir(of_test.join(number.to_string())).expect("an attempt");
+        fs::write(of_test.join(number.to_string()).join("file"), "").expect("a file of it");
+    }
+    fs::create_dir(of_test.join("my notes")).expect("a directory");
+    // This process is still at the third.
+    let third = fs::File::open(of_test.join("3")).expect("it is there");
+    let lock = nix::fcntl::Flock::lock(third, nix::fcntl::FlockArg::LockShared).expect("nobody else is");
+    let left = || {
+        let entries = fs::read_dir(of_test).expect("it is there");
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("text")).collect();
+        names.sort_by_key(|name| (name.len(), name.clone()));
+        names.join(" ")
+    };
+    directory.of(rerun("talks_and_fails")).run().failed_with(&["on purpose"]);
+    assert_eq!(left(), "3 7 8 9 10 11 12 13 14 15 16 my notes");
+    drop(lock);
+    directory.of(rerun("talks_and_fails")).run().failed_with(&["on purpose"]);
+    assert_eq!(left(), "8 9 10 11 12 13 14 15 16 17 my notes");
+}
+
+#[cfg(feature = "programs")]
+#[netns_test(nodes = 2, family = v4)]
+#[ignore = "fails on purpose"]
+async fn talks_in_secret(client: Node, server: Node, network: Network) -> io::Result<()> {
+    let directory = server.data_dir()?;
+    let [key, certificate] = ["key.pem", "certificate.pem"].map(|name| directory.join(name));
+    let mut request = server.command("openssl");
+    request.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]);
+    request.args(["-subj", "/CN=server", "-keyout"]).arg(&key).arg("-out").arg(&certificate);
+    assert!(request.status().await?.success());
+    let mut openssl = server.command("openssl");
+    openssl.args(["s_server", "-www", "-accept", "443", "-key"]).arg(&key).arg("-cert").arg(&certificate);
+    openssl.spawn().await?;
+    server.wait_listening(443).await?;
+    let keys = network.key_log()?;
+    // The first leaves its secrets itself; those of the second come from elsewhere, as from a library's callback.
+    let elsewhere = client.data_dir()?.join("keys");
+    for (page, file) in [("by-itself", keys.path()), ("by-hand", elsewhere.as_path())] {
+        let mut curl = client.command("curl");
+        curl.args(["-sk", &format!("https://server/{page}")]).env("SSLKEYLOGFILE", file);
+        assert!(curl.status().await?.success());
+    }
+    let bytes = |digits: &str| -> Vec<u8> {
+        let pairs = (0..digits.len()).step_by(2);
+        pairs.map(|at| u8::from_str_radix(&digits[at..at + 2], 16).expect("hexadecimal")).collect()
+    };
+    for line in client.read(&elsewhere)?.lines().filter(|line| !line.starts_with('#')) {
+        let words: Vec<&str> = line.split(' ').collect();
+        keys.log(words[0], &bytes(words[1]), &bytes(words[2]))?;
+    }
+    Err(io::Error::other("on purpose"))
+}
+
+#[cfg(feature = "programs")]
+#[test]
+fn tshark_shows_what_was_said_over_tls() {
+    let directory = Directory::new("tls");
+    directory.of(rerun("talks_in_secret")).run().failed_with(&["on purpose"]);
+    let shown = tshark(&directory, &["-Y", "http.request", "-T", "fields", "-e", "http.request.uri"]);
+    // What the other end saw of the same packets it takes for retransmissions.
+    assert_eq!(shown, "/by-itself\n/by-hand\n");
+}
+
 #[cfg(feature = "programs")]
 #[test]
 fn tshark_reads_the_file() {
@@ -311,18 +424,19 @@ fn tshark_reads_the_file() {
     directory.of(rerun("talks_and_fails")).run().failed_with(&["on purpose"]);
     let fields =
         ["-T", "fields", "-e", "frame.interface_name", "-e", "frame.packet_flags_direction", "-e", "tcp.len"];
-    let output = process::Command::new("tshark")
-        .args(["-n", "-r"])
-        .arg(&directory.captures()[0])
-        .args(["-Y", "tcp.len == 5"])
-        .args(fields)
-        .env("HOME", &directory.0)
-        .output()
-        .expect("tshark is installed");
+    let text = tshark(&directory, &[&["-Y", "tcp.len == 5"], &fields[..]].concat());
+    assert_eq!(text, "client/eth0\t0x00000002\t5\nserver/eth0\t0x00000001\t5\n");
+}
+
+/// What tshark says of the capture, without complaint.
+#[cfg(feature = "programs")]
+fn tshark(directory: &Directory, arguments: &[&str]) -> String {
+    let mut tshark = process::Command::new("tshark");
+    tshark.args(["-n", "-r"]).arg(&directory.captures()[0]).args(arguments);
+    let output = tshark.env("HOME", &directory.0).output().expect("tshark is installed");
     let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
     let complaints: Vec<&str> =
         complaints.lines().filter(|line| !line.starts_with("Running as user")).collect();
     assert!(output.status.success() && complaints.is_empty(), "{complaints:?}");
-    let text = String::from_utf8(output.stdout).expect("text");
-    assert_eq!(text, "client/eth0\t0x00000002\t5\nserver/eth0\t0x00000001\t5\n");
+    String::from_utf8(output.stdout).expect("text")
 }

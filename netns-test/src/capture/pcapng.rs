@@ -21,9 +21,13 @@ const SECTION_HEADER: u32 = 0x0a0d_0d0a;
 const INTERFACE_DESCRIPTION: u32 = 1;
 const INTERFACE_STATISTICS: u32 = 5;
 const ENHANCED_PACKET: u32 = 6;
+const DECRYPTION_SECRETS: u32 = 10;
 
-/// The file: all frames in the order of their times. Frames of an interface that is not listed are left out.
-pub(crate) fn write(recorded: &Recorded, interfaces: &[Interface], comment: &str) -> Vec<u8> {
+/// Secrets of TLS, in lines: `TLSK`.
+const TLS_KEY_LOG: u32 = 0x544c_534b;
+
+/// The file: secrets of TLS, and all frames in the order of their times. Frames of an interface that is not listed are left out.
+pub(crate) fn write(recorded: &Recorded, interfaces: &[Interface], comment: &str, secrets: &[u8]) -> Vec<u8> {
     let mut file = Vec::new();
     let mut section = Block::new(SECTION_HEADER);
     // The byte order, the version, and that the section's length is not given.
@@ -41,6 +45,13 @@ pub(crate) fn write(recorded: &Recorded, interfaces: &[Interface], comment: &str
         block.option(2, interface.name.as_bytes());
         // Times are in nanoseconds.
         block.option(9, &[9]);
+        block.finish(&mut file);
+    }
+    // Before the packets that they open.
+    if !secrets.is_empty() {
+        let mut block = Block::new(DECRYPTION_SECRETS);
+        block.numbers(&[TLS_KEY_LOG, secrets.len() as u32]);
+        block.bytes(secrets);
         block.finish(&mut file);
     }
     let number = |node, index| {

@@ -29,7 +29,8 @@ pub(crate) fn write_packets(net: &Net) -> Result<(), Error> {
     let file = net.artifacts.directory(net.test)?.join(FILE);
     let interfaces = interfaces(&net.plan_of(&net.nodes()), &recorded);
     let comment = format!("the test `{}`", net.test);
-    fs::write(&file, capture::write(&recorded, &interfaces, &comment)).doing(operation)
+    let secrets = net.secrets.read(net)?;
+    fs::write(&file, capture::write(&recorded, &interfaces, &comment, &secrets)).doing(operation)
 }
 
 /// Writes the page to the directory of the failed test.
