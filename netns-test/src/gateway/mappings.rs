@@ -82,7 +82,13 @@ fn mapping(element: &ListedElement, plan: &NatPlan) -> Option<NatMapping> {
 pub(crate) fn flush(socket: &NftSocket, plan: &NatPlan, router: &str) -> Result<(), Error> {
     let translation = Translation::new(plan);
     let mut batch = Batch::new();
-    for set in [&translation.mappings, &translation.ports, &translation.claims, &translation.permitted] {
+    for set in [
+        &translation.mappings,
+        &translation.ports,
+        &translation.taken,
+        &translation.claims,
+        &translation.permitted,
+    ] {
         batch.flush_set(set);
     }
     socket.send(batch)?;

@@ -8,7 +8,8 @@
 //! ports:    outer port → that inner address and port (and peer)
 //! ```
 //!
-//! The first packet of a connection takes the outer port that `mappings` has, or claims one that `ports` has not; of two that
+//! The first packet of a connection takes the outer port that `mappings` has, or claims one that `ports` has not, which `taken` tells:
+//! before Linux 6.4 a rule cannot ask whether a map has a key. Of two that
 //! claim one at the same time, the element of `claims` lets one pass. What the maps say stands as long as packets go to and
 //! fro, which is noted behind the translation, and conntrack's connections live as long.
 //!
@@ -44,6 +45,8 @@ pub(super) struct Translation {
     pub(super) table: Table,
     pub(super) mappings: Set,
     pub(super) ports: Set,
+    /// The outer ports that `ports` has.
+    pub(super) taken: Set,
     /// The outer ports that were claimed just now.
     pub(super) claims: Set,
     /// Who outside was spoken to from which outer port.
@@ -66,10 +69,11 @@ impl Translation {
         let mappings =
             table.set("mappings", &inner).map_to(&[Type::InetService]).dynamic(SIZE).timeout(timeout);
         let ports = table.set("ports", &outer).map_to(endpoint).dynamic(SIZE).timeout(timeout);
+        let taken = table.set("taken", &outer).dynamic(SIZE).timeout(timeout);
         let claims = table.set("claims", &outer).dynamic(SIZE).timeout(CLAIM);
         let permitted = [Type::InetProto, Type::InetService, Type::Ipv4Addr];
         let permitted = table.set("permitted", &permitted).dynamic(SIZE).timeout(timeout);
-        Self { table, mappings, ports, claims, permitted, dependence: plan.nat.mapping }
+        Self { table, mappings, ports, taken, claims, permitted, dependence: plan.nat.mapping }
     }
 
     /// Loads the protocol, the inner address and port, and of the peer what the mapping depends on.
@@ -93,7 +97,7 @@ fn named(set: &Set) -> SetRef {
 
 pub(super) fn add(gateway: &GatewayPlan, plan: &NatPlan, batch: &mut Batch) {
     let translation = Translation::new(plan);
-    let Translation { table, mappings, ports, claims, permitted, .. } = &translation;
+    let Translation { table, mappings, ports, taken, claims, permitted, .. } = &translation;
     let chain = |name, kind, hook, priority| table.base_chain(name, kind, hook, priority);
     // The priorities of nft's words `dstnat` and `srcnat`; `noted` comes behind them.
     let inwards = chain("inwards", ChainKind::Nat, Hook::Prerouting, -100);
@@ -103,7 +107,7 @@ pub(super) fn add(gateway: &GatewayPlan, plan: &NatPlan, batch: &mut Batch) {
     let forward = chain("forward", ChainKind::Filter, Hook::Forward, 0);
     let claim = table.chain("claim");
     batch.add_table(table);
-    for set in [mappings, ports, claims, permitted] {
+    for set in [mappings, ports, taken, claims, permitted] {
         batch.add_set(set);
     }
     for chain in [&inwards, &outwards, &noted, &input, &forward, &claim] {
@@ -207,7 +211,7 @@ impl Translation {
         if candidate != Field::Sport {
             rule = rule.push(Expr::ToPort(port));
         }
-        rule = rule.push(Expr::Lookup { set: named(&self.ports), key: outer, inverted: true });
+        rule = rule.push(Expr::Lookup { set: named(&self.taken), key: outer, inverted: true });
         let add = |set: &Set, key, data| Expr::Add {
             set: set.name().to_owned(),
             key,
@@ -226,6 +230,7 @@ impl Translation {
         });
         rule = self
             .load(rule, inner, SOURCE, DESTINATION)
+            .push(add(&self.taken, outer, None))
             .push(add(&self.ports, outer, Some(endpoint)))
             .push(add(&self.mappings, inner, Some(port)));
         self.translated(rule, plan)
@@ -262,6 +267,7 @@ impl Translation {
             let note = |rule: Rule, outer_port, inside, peer| {
                 let rule = rule.l4proto(protocol).load(Field::L4Proto, outer).load(outer_port, port);
                 self.load(rule, inner, inside, peer)
+                    .push(noted(&self.taken, outer, None))
                     .push(noted(&self.ports, outer, Some(endpoint)))
                     .push(noted(&self.mappings, inner, Some(port)))
             };
