@@ -30,7 +30,9 @@ const SCRATCH: [&str; 3] = ["/sys/class", "/sys", "/proc/driver"];
 pub(crate) const FILES_OF_ETC: [&str; 5] = ["hosts", "nsswitch.conf", "resolv.conf", "host.conf", "gai.conf"];
 
 /// Files of /etc without which names do not resolve as they should. Some hosts lack them, small containers above all.
-const RESOLVER: [&str; 3] = ["hosts", "nsswitch.conf", "resolv.conf"];
+///
+/// Without `multi on` in host.conf(5), the GNU C library reads one address of each host in /etc/hosts.
+const RESOLVER: [&str; 4] = ["hosts", "nsswitch.conf", "resolv.conf", "host.conf"];
 
 /// The variables that name sockets of daemons, as D-Bus addresses or URLs.
 const VARIABLES: [&str; 4] =

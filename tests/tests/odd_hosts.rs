@@ -2,6 +2,7 @@
 //! cannot be reached. The tests run all the same, or say what to do (promise 9).
 
 use std::fs;
+use std::net::{IpAddr, ToSocketAddrs as _};
 use std::path::Path;
 use std::process::Command;
 
@@ -23,8 +24,11 @@ async fn names_resolve(client: Node, server: Node) -> std::io::Result<()> {
     client.connect_tcp("server:7").await?;
     listener.accept().await?;
     let ip = server.ip().to_string();
+    let both: Vec<IpAddr> = vec![server.ip6().into(), server.ip4().into()];
     client
         .run(async move || {
+            let found = ("server", 7).to_socket_addrs().expect("a name of the network");
+            assert_eq!(found.map(|address| address.ip()).collect::<Vec<_>>(), both);
             assert!(output("getent", &["hosts", "server"]).contains(&ip));
             let read =
                 |path: &str| fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"));
@@ -75,6 +79,7 @@ fn files_of_the_resolver_that_the_host_lacks_are_there() {
         "rm hosts",
         "rm nsswitch.conf",
         "rm resolv.conf",
+        "rm host.conf",
         "ln -sf ../run/nowhere/resolv.conf resolv.conf",
         "rm hosts host.conf nsswitch.conf resolv.conf",
     ];
