@@ -199,14 +199,14 @@ impl Net {
     }
 
     #[cfg(feature = "kubernetes")]
-    /// Takes a node out; `false` where it has left already.
-    pub(crate) fn take_out(&self, node: &Arc<NodeState>) -> bool {
+    /// Takes a node out, if it is in.
+    pub(crate) fn take_out(&self, node: &Arc<NodeState>) {
         let mut members = self.members.write().unwrap_or_else(PoisonError::into_inner);
         let position = members.nodes.iter().position(|other| Arc::ptr_eq(other, node));
-        let Some(position) = position else { return false };
-        let node = members.nodes.remove(position);
-        members.gone.push(node);
-        true
+        if let Some(position) = position {
+            let node = members.nodes.remove(position);
+            members.gone.push(node);
+        }
     }
 
     /// The plan of a network of these nodes: what was declared, and what has joined since.

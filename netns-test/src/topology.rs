@@ -89,6 +89,7 @@ impl Topology {
     }
 
     /// Adds a node. Its name is spelled as an argument's may be: `web_server` is the host `web-server`.
+    #[track_caller]
     pub fn node(&mut self, name: impl AsRef<str>) -> &mut Self {
         self.add(name.as_ref(), Kind::Node)
     }
@@ -107,13 +108,19 @@ impl Topology {
         self.add(name.as_ref(), Kind::Switch)
     }
 
+    #[track_caller]
     fn add(&mut self, name: &str, kind: Kind) -> &mut Self {
         self.graph().members.push(Member { name: host_name(name), kind });
         self
     }
 
     /// The graph to say more about; a shape is turned into one.
+    #[track_caller]
     fn graph(&mut self) -> &mut Graph {
+        assert!(
+            self.kubernetes.is_none(),
+            "a cluster's network has its nodes and pods alone: say them by its `ClusterLayout`"
+        );
         if let Some((nodes, shape)) = self.shape.take() {
             // In a line and a ring every node passes packets on.
             let kind = if matches!(shape, Shape::Line | Shape::Ring) { Kind::Router } else { Kind::Node };
@@ -227,6 +234,12 @@ impl Topology {
     /// ```
     pub fn check(&self) -> Result<(), Error> {
         check(&self.model())
+    }
+
+    /// The network of a cluster, built in code.
+    #[cfg(feature = "kubernetes")]
+    pub(crate) fn of_cluster(kubernetes: Kubernetes, family: Family) -> Self {
+        Self { kubernetes: Some(kubernetes), family, ..Self::new() }
     }
 
     /// The network of a cluster, which the attribute declares.

@@ -193,6 +193,40 @@ pub fn check_service(
     Ok(())
 }
 
+/// Whether a service's ports can be called so: names, each with the number of its port, counted from 1.
+///
+/// # Errors
+///
+/// What is wrong with one and what would be right.
+pub fn check_port_names(names: &[(usize, &str)]) -> Result<(), String> {
+    for (index, &(port, name)) in names.iter().enumerate() {
+        // RFC 6335 section 5.1, and no capitals in Kubernetes.
+        let is_right = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let has_letter = name.bytes().any(|byte| byte.is_ascii_lowercase());
+        let has_odd_hyphens = name.starts_with('-') || name.ends_with('-') || name.contains("--");
+        if !name.bytes().all(is_right) || !has_letter || has_odd_hyphens || name.len() > 15 {
+            return Err(format!(
+                "`{name}` is no name of a port: it has up to 15 lower-case letters, digits and single hyphens, as in `http` or \
+                 `grpc-web`"
+            ));
+        }
+        if port == 0 {
+            return Err(format!(
+                "`{name}` names no port: write `.port(80, 8080)` before `.port_name(\"{name}\")`"
+            ));
+        }
+        for &(other_port, other) in &names[..index] {
+            if other_port == port {
+                return Err(format!("one port has two names, `{other}` and `{name}`: remove one"));
+            }
+            if other == name {
+                return Err(format!("two ports are called `{name}`: choose another name for one"));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// How many pods a node's part has addresses for.
 pub fn room(part: Prefix) -> u128 {
     part.capacity().saturating_sub(RESERVED_FOR_NODE)

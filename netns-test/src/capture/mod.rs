@@ -18,5 +18,7 @@ mod wanted;
 pub(crate) use self::frame::{Frame, Link};
 pub(crate) use self::pcapng::{Interface, write};
 pub(crate) use self::recording::Recorded;
+#[cfg(feature = "kubernetes")]
+pub(crate) use self::recording::Tap;
 pub use self::traffic::{Capture, Captured, Traffic};
 pub(crate) use self::wanted::{Opening, Packets, Wanted};

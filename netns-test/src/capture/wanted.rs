@@ -117,13 +117,19 @@ pub(crate) struct Packets {
 }
 
 impl Packets {
-    /// Records a node that joins, whose network namespace the calling thread is in.
+    /// A tap for a node that is about to join, whose network namespace the calling thread is in; it keeps the node's packets until
+    /// it is [added](Self::add).
     #[cfg(feature = "kubernetes")]
-    pub(crate) fn join(&self, name: &str) -> Result<(), Error> {
+    pub(crate) fn tap(&self, name: &str) -> Result<Option<Tap>, Error> {
+        self.recording.as_ref().map(|_| Tap::open(name, 1)).transpose()
+    }
+
+    /// Records a node that has joined.
+    #[cfg(feature = "kubernetes")]
+    pub(crate) fn add(&self, tap: Tap) {
         if let Some(recording) = &self.recording {
-            recording.add(Tap::open(name, 1)?);
+            recording.add(tap);
         }
-        Ok(())
     }
 
     /// Whether they are to be kept of a test that passes, too.

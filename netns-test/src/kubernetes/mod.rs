@@ -19,6 +19,7 @@
 //!
 //! [`guide::kubernetes`](crate::guide::kubernetes) tells the whole of it.
 
+mod layout;
 mod names;
 mod node;
 mod pod;
@@ -32,6 +33,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use netns_test_model::kubernetes::{OUTSIDE, PodOn};
 
+pub use self::layout::ClusterLayout;
 pub use self::node::ClusterNode;
 pub use self::pod::{Pod, PodBuilder};
 pub use self::redirect::{Redirect, original_destination, receive_redirected, set_transparent};

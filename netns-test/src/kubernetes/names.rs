@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::Cluster;
-use super::state::View;
+use super::state::{PodView, View};
 use crate::dns::{Record, reverse};
 use crate::node::Node;
 use crate::plan::{DOMAIN, NAMESPACE, name_servers};
@@ -47,9 +47,34 @@ pub(super) fn names(cluster: &Cluster, view: &View) -> (Names, Owners) {
             add(name.clone(), ip.into());
             add(reverse(ip), Record::Ptr(name.clone()));
         }
-        let endpoints = view.endpoints(service).flat_map(|pod| &pod.addresses);
-        if service.addresses.is_empty() {
-            endpoints.for_each(|&ip| add(name.clone(), ip.into()));
+        let is_headless = service.addresses.is_empty();
+        // Endpoints have names of their own, as the pods of a StatefulSet.
+        let endpoint = |pod: &PodView| format!("{}.{name}", pod.name);
+        for (pod, &ip) in
+            view.endpoints(service).flat_map(|pod| pod.addresses.iter().map(move |ip| (pod, ip)))
+        {
+            if is_headless {
+                add(name.clone(), ip.into());
+                add(endpoint(pod), ip.into());
+            }
+        }
+        for (number, port_name) in &service.port_names {
+            let (protocol, port, target) = service.ports[number - 1];
+            let of_port = format!("_{port_name}._{}.{name}", protocol.name().to_ascii_lowercase());
+            // As CoreDNS has them: all of one priority, and the weights make up 100.
+            let srv = |share: usize, port, target| Record::Srv {
+                priority: 0,
+                weight: (100 / share.max(1)) as u16,
+                port,
+                target,
+            };
+            let endpoints: Vec<&PodView> = view.endpoints(service).collect();
+            match is_headless {
+                true => endpoints
+                    .iter()
+                    .for_each(|pod| add(of_port.clone(), srv(endpoints.len(), target, endpoint(pod)))),
+                false => add(of_port, srv(1, port, name.clone())),
+            }
         }
     }
     // A service is there, also while nobody serves it: NODATA, not NXDOMAIN.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::ops::Deref;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use super::state::Record;
 use super::{Cluster, ClusterNode};
@@ -77,7 +77,7 @@ impl Pod {
     /// name and address are free.
     ///
     /// Threads of [`spawn_thread`](Node::spawn_thread) cannot be ended: they stay behind, without a network. A pod that
-    /// has been deleted is not deleted again. This takes a few hundredths of a second: the kernel takes its time over
+    /// has been deleted is not deleted again; one whose deletion has failed on the way can be. This takes a few hundredths of a second: the kernel takes its time over
     /// interfaces that go one by one.
     ///
     /// # Errors
@@ -96,7 +96,9 @@ impl Pod {
     /// # fn main() {}
     /// ```
     pub fn delete(&self) -> Result<(), Error> {
-        if self.has_left() {
+        // Of two at once, the second returns when the pod is gone as well.
+        let mut is_done = self.record.state.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+        if *is_done {
             return self.cluster.sync_after(false);
         }
         let operation = || format!("delete `{}`", self.name());
@@ -112,11 +114,10 @@ impl Pod {
         // Nobody is to be sent to it any more while it ends.
         self.change_readiness(false)?;
         self.forget_redirection()?;
-        let has_left = provision::leave(self.cluster.net(), &self.record.state)?;
-        if has_left {
-            self.cluster.state().forget(&self.cluster.layout, self.name());
-        }
-        self.cluster.sync_after(has_left)
+        provision::leave(self.cluster.net(), &self.record.state)?;
+        self.cluster.state().forget(&self.cluster.layout, self.name());
+        *is_done = true;
+        self.cluster.sync_after(true)
     }
 
     /// Whether it has been deleted: a pod that came after it may have its name.

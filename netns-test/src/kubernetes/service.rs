@@ -99,6 +99,8 @@ pub struct ServiceBuilder {
     cluster: Cluster,
     pub(super) name: String,
     pub(super) ports: Vec<(Protocol, u16, u16)>,
+    /// Names of ports, each with the number of its port, counted from 1.
+    pub(super) port_names: Vec<(usize, String)>,
     pub(super) selector: BTreeMap<String, String>,
     pub(super) is_headless: bool,
     pub(super) affinity: Option<Duration>,
@@ -111,6 +113,7 @@ impl ServiceBuilder {
             cluster,
             name: host_name(name),
             ports: Vec::new(),
+            port_names: Vec::new(),
             selector: BTreeMap::new(),
             is_headless: false,
             affinity: None,
@@ -127,6 +130,24 @@ impl ServiceBuilder {
     /// A UDP port of the service, and the pods' port behind it.
     pub fn udp_port(mut self, port: u16, target: u16) -> Self {
         self.ports.push((Protocol::Udp, port, target));
+        self
+    }
+
+    /// Names the port that was written last: `_http._tcp.echo.default.svc.cluster.local` then has an SRV record, of a headless service
+    /// one for each ready pod.
+    ///
+    /// ```
+    /// # use netns_test::{netns_test, kubernetes::Cluster};
+    /// #[netns_test(kubernetes(nodes = 1))]
+    /// fn with_names(cluster: Cluster) -> std::io::Result<()> {
+    ///     let dns = cluster.service("dns").selector("app", "dns");
+    ///     dns.port(53, 5353).port_name("dns-tcp").udp_port(53, 5353).port_name("dns").create()?;
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// ```
+    pub fn port_name(mut self, name: impl Into<String>) -> Self {
+        self.port_names.push((self.ports.len(), name.into()));
         self
     }
 
@@ -163,19 +184,21 @@ impl ServiceBuilder {
     /// Creates the service. When this returns, its name resolves and its address is balanced in every node.
     ///
     /// # Errors
-    /// It has no selector, no port, or a port 0; the name or the address is taken, or is none; the kernel's own; the test has ended,
+    /// It has no selector, no port, or a port 0; a port's name is none, or there twice; the name or the address is taken, or is none; the kernel's own; the test has ended,
     /// or the calling thread is none of the test's.
     pub fn create(self) -> Result<Service, Error> {
         let (cluster, name) = (self.cluster.clone(), self.name.clone());
         let operation = || format!("create the service `{name}`");
         let ports: Vec<(&str, u16, u16)> =
             self.ports.iter().map(|(protocol, port, target)| (protocol.name(), *port, *target)).collect();
+        let names: Vec<(usize, &str)> = self.port_names.iter().map(|(port, name)| (*port, &**name)).collect();
         netns_test_model::kubernetes::check_service(
             &name,
             &ports,
             !self.selector.is_empty(),
             self.is_headless,
         )
+        .and_then(|()| netns_test_model::kubernetes::check_port_names(&names))
         .map_err(|cause| Error::because(operation(), cause))?;
         let addresses = cluster
             .state()

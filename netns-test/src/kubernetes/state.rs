@@ -66,6 +66,8 @@ pub(super) struct ServiceEntry {
     /// IPv4 first; none of a headless one.
     pub(super) addresses: Vec<IpAddr>,
     pub(super) ports: Vec<(Protocol, u16, u16)>,
+    /// Names of ports, each with the number of its port, counted from 1.
+    pub(super) port_names: Vec<(usize, String)>,
     pub(super) selector: BTreeMap<String, String>,
     pub(super) affinity: Option<Duration>,
 }
@@ -228,8 +230,10 @@ impl State {
                 ips
             }
         };
-        let ServiceBuilder { name, ports, selector, affinity, .. } = wanted;
-        inner.services.push(ServiceEntry { name, addresses: addresses.clone(), ports, selector, affinity });
+        let ServiceBuilder { name, ports, port_names, selector, affinity, .. } = wanted;
+        let addresses_of_it = addresses.clone();
+        let entry = ServiceEntry { name, addresses: addresses_of_it, ports, port_names, selector, affinity };
+        inner.services.push(entry);
         Ok(addresses)
     }
 

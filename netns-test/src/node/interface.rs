@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 
 use super::{Node, NodeState};
 use crate::error::Error;
-use crate::netlink::state::{Address, Link, Route, RouteProtocol};
+use crate::netlink::state::{Address, Link, Neighbour, NeighbourState, Route, RouteProtocol};
 use crate::netlink::{Batch, Request, RouteSocket};
 use crate::plan::InterfacePlan;
 
@@ -24,6 +24,8 @@ pub(super) struct Kept {
     index: u32,
     addresses: Vec<Address>,
     routes: Vec<Route>,
+    /// Neighbours that are written down, rather than asked for.
+    neighbours: Vec<(IpAddr, [u8; 6])>,
 }
 
 impl Node {
@@ -103,7 +105,13 @@ impl Interface {
                 routes.retain(|route| {
                     route.link == Some(self.index) && route.protocol != RouteProtocol::Kernel
                 });
-                io::Result::Ok(Kept { index: self.index, addresses: self.addresses()?, routes })
+                let is_kept = |neighbour: &Neighbour| {
+                    neighbour.link == self.index && neighbour.state == NeighbourState::Permanent
+                };
+                let neighbours = self.node.neighbours()?.into_iter().filter(is_kept);
+                let neighbours = neighbours.filter_map(|neighbour| Some((neighbour.ip, neighbour.mac?)));
+                let neighbours = neighbours.collect();
+                io::Result::Ok(Kept { index: self.index, addresses: self.addresses()?, routes, neighbours })
             };
             let kept = found().map_err(|error| self.failed("keep the addresses and routes of", error))?;
             let mut all = self.node.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -113,7 +121,7 @@ impl Interface {
         Ok(socket.request(Request::set_up(self.index, false), || format!("switch off `{self}`"))?)
     }
 
-    /// Switches it on, and puts back the addresses and routes that it had when [`down`](Interface::down) was called.
+    /// Switches it on, and puts back the addresses, routes and permanent neighbours that it had when [`down`](Interface::down) was called.
     ///
     /// It returns when the interface carries packets again, or at once where the other end is off.
     ///
@@ -200,7 +208,14 @@ impl Interface {
             let describe = move || format!("put back address {} of `{self}`", address.ip);
             batch.push(Request::add_address(address).or_replace(), describe);
         }
-        for route in &kept.routes {
+        for &(ip, mac) in &kept.neighbours {
+            let request = Request::add_neighbour(self.index, ip, mac).or_replace();
+            batch.push(request, move || format!("put back neighbour {ip} of `{self}`"));
+        }
+        // What a gateway is reached by comes before the routes by way of it, as those of pods.
+        let (by_gateway, on_link): (Vec<_>, Vec<_>) =
+            kept.routes.iter().partition(|route| route.gateway.is_some());
+        for route in on_link.into_iter().chain(by_gateway) {
             let describe =
                 move || format!("put back route {}/{} of `{self}`", route.destination, route.prefix_len);
             batch.push(Request::add_route(route).or_replace(), describe);

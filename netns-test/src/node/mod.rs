@@ -80,6 +80,9 @@ pub(crate) struct NodeState {
     pub(crate) layers: Mutex<Layers>,
     /// Whether it has left its network.
     pub(crate) has_left: AtomicBool,
+    /// Whether that is done, with all that goes with it; who does it holds this.
+    #[cfg(feature = "kubernetes")]
+    pub(crate) leaving: Mutex<bool>,
 }
 
 impl NodeState {
@@ -110,6 +113,8 @@ impl NodeState {
             programs: Programs::default(),
             layers: Mutex::default(),
             has_left: AtomicBool::new(false),
+            #[cfg(feature = "kubernetes")]
+            leaving: Mutex::default(),
         }
     }
 

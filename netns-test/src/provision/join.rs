@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 
 use super::{Patience, await_addresses, await_interfaces, configuration, make_node, register};
+use crate::capture::Tap;
 use crate::error::{Doing, Error};
 use crate::namespace::Namespaces;
 use crate::netlink::{Batch, LinkEnd, Request, RouteSocket};
@@ -35,6 +36,7 @@ struct New {
     far: Arc<RouteSocket>,
     namespaces: Namespaces,
     socket: RouteSocket,
+    tap: Option<Tap>,
 }
 
 fn build(net: &Arc<Net>, all: Vec<Joining>) -> Result<Vec<Arc<NodeState>>, Error> {
@@ -63,14 +65,19 @@ fn build(net: &Arc<Net>, all: Vec<Joining>) -> Result<Vec<Arc<NodeState>>, Error
     }
     let mut states = Vec::with_capacity(count);
     let mut far_ends = Vec::with_capacity(count);
-    for New { plan, far, namespaces, socket, .. } in made {
+    let mut taps = Vec::with_capacity(count);
+    for New { plan, far, namespaces, socket, tap, .. } in made {
+        taps.extend(tap);
         let Joining { node, to } = plan;
         let (net, test) = (Arc::downgrade(net), net.test);
         far_ends.push((far, to.clone()));
         states.push(Arc::new(NodeState::new(net, test, node, Some(to), Arc::new(namespaces), socket)));
     }
     match register(net, &states).and_then(|()| net.add(&states)) {
-        Ok(()) => Ok(states),
+        Ok(()) => {
+            taps.into_iter().for_each(|tap| net.packets.add(tap));
+            Ok(states)
+        }
         Err(error) => {
             states.iter().for_each(|state| registry::remove(&state.namespaces, net.test));
             Err(undo(far_ends.iter().map(|(far, to)| (&**far, to)), error))
@@ -91,11 +98,11 @@ fn make(net: &Net, base: &mounts::Base, plan: Joining, count: usize) -> Result<N
     let to = net.find(&plan.to.name).ok_or_else(|| Error::because(operation(), "there is no such node"))?;
     let far = to.route_socket().ok_or_else(|| Error::because(operation(), "it has been deleted"))?;
     let (namespaces, socket) = make_node(base, &net.body, &plan.node, net.plan.family, count)?;
-    net.packets.join(&plan.node.name)?;
-    Ok(New { plan, to, far, namespaces, socket })
+    let tap = net.packets.tap(&plan.node.name)?;
+    Ok(New { plan, to, far, namespaces, socket, tap })
 }
 
-fn wire(New { plan, to, far, namespaces, socket }: &New) -> Result<(), Error> {
+fn wire(New { plan, to, far, namespaces, socket, .. }: &New) -> Result<(), Error> {
     let ends = [(&plan.node, namespaces), (&plan.to, &*to.namespaces)].map(|(node, namespaces)| {
         let interface = &node.interfaces[0];
         LinkEnd {
@@ -130,22 +137,24 @@ fn undo<'a>(far_ends: impl Iterator<Item = (&'a RouteSocket, &'a NodePlan)>, err
 fn cut(far: &RouteSocket, to: &NodePlan) -> Result<(), Error> {
     for interface in &to.interfaces {
         let describe = || format!("delete `{}/{}`", to.name, interface.name);
-        far.request(Request::delete_link(interface.index), describe)?;
+        match far.request(Request::delete_link(interface.index), describe) {
+            // It is gone already.
+            Err(error) if error.source.raw_os_error() == Some(nix::libc::ENODEV) => {}
+            deleted => deleted?,
+        }
     }
     Ok(())
 }
 
 /// Takes a node out of its network: its tasks are dropped, its processes killed, its connections reset, and then its link is
-/// gone. `false` where it has left before.
-pub(crate) fn leave(net: &Arc<Net>, state: &Arc<NodeState>) -> Result<bool, Error> {
+/// gone. One that has failed on the way can be told to leave again.
+pub(crate) fn leave(net: &Arc<Net>, state: &Arc<NodeState>) -> Result<(), Error> {
     let (node, operation) = (Node::new(Arc::clone(state)), || format!("delete `{}`", state.name()));
     let here = registry::here().doing(operation)?;
     if here.is_some_and(|here| here.namespaces.inode() == state.namespaces.inode()) {
         return Err(Error::because(operation(), "the code that asks for it runs in the node itself"));
     }
-    if !net.take_out(state) {
-        return Ok(false);
-    }
+    net.take_out(state);
     // Nothing more is started in it; one that has crashed is as it should be.
     let _crashed = node.begin_outage();
     {
@@ -156,14 +165,17 @@ pub(crate) fn leave(net: &Arc<Net>, state: &Arc<NodeState>) -> Result<bool, Erro
     }
     state.has_left.store(true, Ordering::Release);
     state.end_stations();
-    drop(state.take_route_socket());
-    let Some(to) = &state.joined else { return Ok(true) };
-    let Some(host) = net.find(&to.name) else { return Ok(true) };
-    if let Some(far) = host.route_socket() {
+    let host = state.joined.as_ref().and_then(|to| Some((to, net.find(&to.name)?)));
+    if let Some((to, host)) = host
+        && let Some(far) = host.route_socket()
+    {
+        // Before it is gone, lest a guard that ends meanwhile miss it; and after, for what began meanwhile.
+        let forget =
+            || to.interfaces.iter().try_for_each(|interface| host.forget_interface(&far, interface.index));
+        forget()?;
         cut(&far, to)?;
-        for interface in &to.interfaces {
-            host.forget_interface(&far, interface.index)?;
-        }
+        forget()?;
     }
-    Ok(true)
+    drop(state.take_route_socket());
+    Ok(())
 }

@@ -49,6 +49,65 @@ async fn guards_outlive_their_pod(cluster: Cluster, network: Network, client: Po
     Ok(crashed.restart()?)
 }
 
+/// Pods reach their router by a route of its own, which has to be there before those by way of it.
+#[netns_test(kubernetes(nodes = 2, pods(client = 0, server = 1)))]
+async fn a_pod_is_unplugged_and_plugged_in(cluster: Cluster, client: Pod, server: Pod) -> io::Result<()> {
+    let listener = server.listen_tcp("[::]:80").await?;
+    let own = client.interface("eth0")?;
+    for far in [own.clone(), cluster.node(0).interface("veth2")?] {
+        far.unplug()?.repair()?;
+        far.down()?;
+        far.up()?;
+        for ip in [std::net::IpAddr::from(server.ip4()), server.ip6().into()] {
+            client.connect_tcp((ip, 80)).await?;
+            listener.accept().await?;
+        }
+    }
+    Ok(())
+}
+
+/// Ended while the pod is deleted, they are as good as ended before or after.
+#[netns_test(kubernetes(nodes = 1))]
+fn guards_end_while_their_pod_does(cluster: Cluster) -> io::Result<()> {
+    let host = cluster.node(0);
+    for _ in 0..10 {
+        let pod = host.pod("server").start()?;
+        let far =
+            host.interfaces()?.into_iter().find(|interface| interface.name().starts_with("veth")).unwrap();
+        let guards = (far.cut()?, far.unplug()?, pod.isolate()?, pod.interface("eth0")?.unplug()?);
+        let begin = std::sync::Arc::new(std::sync::Barrier::new(2));
+        let begins = std::sync::Arc::clone(&begin);
+        let repaired = host.spawn_thread("repairs", move || {
+            begins.wait();
+            let (cut, unplugged, isolated, own) = guards;
+            cut.repair().and(unplugged.repair()).and(isolated.repair()).and(own.repair())
+        });
+        begin.wait();
+        pod.delete()?;
+        repaired.join().expect("no panic")?;
+    }
+    Ok(())
+}
+
+/// Whoever deletes a pod, it is gone when that returns, and its name is free.
+#[netns_test(kubernetes(nodes = 1, pods(idle = 0)))]
+async fn two_delete_one_pod(cluster: Cluster, idle: Pod) -> io::Result<()> {
+    for _ in 0..5 {
+        let pod = cluster.node(0).pod("server").start()?;
+        pod.spawn(std::future::pending::<()>);
+        let (other, of_other) = (pod.clone(), cluster.clone());
+        let elsewhere = idle.spawn_thread("deletes", move || {
+            other.delete()?;
+            Ok::<_, netns_test::Error>(of_other.pod("server").is_err())
+        });
+        pod.delete()?;
+        assert!(cluster.pod("server").is_err());
+        assert!(elsewhere.join().expect("no panic")?);
+        assert!(!cluster.node(0).links()?.iter().any(|link| link.name == "veth3"));
+    }
+    Ok(())
+}
+
 #[netns_test(kubernetes(nodes = 1, pods(server = 0, client = 0)))]
 #[ignore = "fails on purpose"]
 async fn panics_over_a_deleted_pod(server: Pod, client: Pod) -> io::Result<()> {

@@ -1,8 +1,11 @@
 //! A cluster's network is what Kubernetes gives: nodes and pods, names, services, and redirection to proxies.
 
 mod datagrams;
+mod declared;
 mod faults;
 mod gateway;
 mod layout;
+#[cfg(feature = "programs")]
+mod programs;
 mod redirect;
 mod services;

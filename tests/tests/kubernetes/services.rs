@@ -168,6 +168,59 @@ async fn a_headless_service_is_all_its_pods(cluster: Cluster, client: Pod) -> io
     Ok(())
 }
 
+#[netns_test(kubernetes(nodes = 1))]
+fn names_of_ports_are_checked(cluster: Cluster) {
+    for (service, cause) in [
+        (cluster.service("a").port(80, 80).port_name("HTTP"), "`HTTP` is no name of a port"),
+        (
+            cluster.service("a").port_name("http").port(80, 80),
+            "`http` names no port: write `.port(80, 8080)` before `.port_name(\"http\")`",
+        ),
+        (
+            cluster.service("a").port(80, 80).port_name("http").port(81, 80).port_name("http"),
+            "two ports are called `http`: choose another name for one",
+        ),
+        (
+            cluster.service("a").port(80, 80).port_name("http").port_name("web"),
+            "one port has two names, `http` and `web`: remove one",
+        ),
+    ] {
+        let message = service.selector("app", "a").create().unwrap_err().to_string();
+        assert!(message.contains(cause), "{message}");
+    }
+}
+
+/// A pod that is killed and comes back, with the address that it had or another, serves again.
+#[netns_test(kubernetes(nodes = 2, pods(client = 0)))]
+async fn a_pod_comes_back(cluster: Cluster, client: Pod) -> io::Result<()> {
+    let echo = cluster.service("echo").port(80, 8080).selector("app", "echo").create()?;
+    let first = teller(&cluster, 1, "server", "echo").await?;
+    ask(&client, (echo.ip(), 80)).await?;
+    // Its processes are killed, and it is started again where it is.
+    let crashed = first.crash().await?;
+    crashed.restart()?;
+    assert_eq!(
+        client.connect_tcp((echo.ip(), 80)).await.unwrap_err().kind(),
+        io::ErrorKind::ConnectionRefused
+    );
+    for ip in [Some(first.ip()), None] {
+        for pod in echo.endpoints() {
+            pod.delete()?;
+        }
+        let mut again = cluster.node(1).pod("server").label("app", "echo");
+        if let Some(ip) = ip {
+            again = again.ip(ip);
+        }
+        let again = again.start()?;
+        assert_eq!(again.ip() == first.ip(), ip.is_some());
+        let listener = again.listen_tcp("[::]:8080").await?;
+        client.connect_tcp((echo.ip(), 80)).await?;
+        assert_eq!(listener.accept().await?.1.ip(), client.ip());
+        assert_eq!(resolve(&client, "server").await?, set([again.ip4().into(), again.ip6().into()]));
+    }
+    Ok(())
+}
+
 #[netns_test(kubernetes(nodes = 2, pods(client = 0)))]
 async fn connections_are_balanced_over_the_ready_pods(cluster: Cluster, client: Pod) -> io::Result<()> {
     let echo = cluster.service("echo").port(80, 8080).udp_port(53, 8080).selector("app", "echo").create()?;
