@@ -52,7 +52,11 @@ async fn open_plain(pod: &Pod, stream: &TcpStream, client: IpAddr) -> Result<(Fa
 /// Serves the tunnels of another proxy's connection.
 pub(crate) async fn serve_tunnels(pod: Arc<Pod>, stream: TcpStream, client: SocketAddr) {
     let reporter = if pod.role == Role::Waypoint { "waypoint" } else { "destination" };
-    let (identity, stream) = match pod.stop.run_until_cancelled(pod.credentials.accept(stream)).await {
+    let accepting = async {
+        stream.set_nodelay(true)?;
+        pod.credentials.accept(stream).await
+    };
+    let (identity, stream) = match pod.stop.run_until_cancelled(accepting).await {
         Some(Ok(accepted)) => accepted,
         Some(Err(error)) => return pod.metrics.refused(reporter, &Refusal::Handshake(error)),
         None => return,

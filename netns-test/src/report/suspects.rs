@@ -167,6 +167,24 @@ fn unmapped(report: &Report, hops: &[Hop]) -> Vec<Sign> {
     signs.collect()
 }
 
+/// The attempt that a packet belongs to which `source` sends back to `destination`.
+fn asked<T>(
+    attempts: &BTreeMap<(SocketAddr, SocketAddr), T>,
+    source: SocketAddr,
+    destination: SocketAddr,
+) -> Option<(SocketAddr, SocketAddr)> {
+    if attempts.contains_key(&(destination, source)) {
+        return Some((destination, source));
+    }
+    // One that was redirected to a proxy beside the client is answered with the address that it was to go to.
+    let first = SocketAddr::from(([0, 0, 0, 0], 0));
+    let mut of_client = attempts
+        .range((destination, first)..)
+        .map(|(asked, _)| *asked)
+        .take_while(|(from, _)| *from == destination);
+    of_client.find(|(from, to)| to.ip().is_loopback() && !from.ip().is_loopback())
+}
+
 /// Connections that were asked for in vain.
 fn unanswered(report: &Report, hops: &[Hop]) -> Vec<Sign> {
     #[derive(Default)]
@@ -196,7 +214,9 @@ fn unanswered(report: &Report, hops: &[Hop]) -> Vec<Sign> {
             attempt.is_lost = hop.is_lost;
             attempt.last = hop.to.last().copied().or(hop.from);
             attempt.arrived |= hop.to.iter().any(|to| Some(to.node) == owner(report, destination.ip()));
-        } else if let Some(attempt) = attempts.get_mut(&(destination, source)) {
+        } else if let Some(asked) = asked(&attempts, source, destination)
+            && let Some(attempt) = attempts.get_mut(&asked)
+        {
             let home = attempt.at.first().copied();
             match hop.to.iter().any(|to| Some(to.node) == home) {
                 true => attempt.answered = true,

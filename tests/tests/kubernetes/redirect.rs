@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
 use netns_test::kubernetes::{Cluster, Pod, Redirect, original_destination, set_transparent};
 use netns_test::{Node, netns_test};
+use netns_test_tests::rerun;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -348,4 +349,24 @@ async fn mistakes_are_told(client: Pod, near: Pod, far: Pod, deleted: Pod) -> io
         );
     }
     Ok(())
+}
+
+#[netns_test(kubernetes(nodes = 1, pods(client = 0, server = 0)))]
+#[ignore = "fails on purpose"]
+async fn fails_beside_a_proxy(client: Pod, server: Pod) -> io::Result<()> {
+    let proxy = client.listen_tcp(("::".parse::<IpAddr>().unwrap(), OUTBOUND)).await?;
+    client.redirect(Redirect::in_pod().outbound(OUTBOUND).unless_mark(MARK))?;
+    for ip in addresses(&server) {
+        let mut out = client.connect_tcp((ip, 80)).await?;
+        is_carried(&mut out, &mut proxy.accept().await?.0).await?;
+    }
+    Err(io::Error::other("on purpose"))
+}
+
+/// The answers of a proxy in the pod have the address that was asked, which the questions no longer have on the wire.
+#[test]
+fn connections_to_a_proxy_in_the_pod_are_not_reported_as_unanswered() {
+    let outcome = rerun("redirect::fails_beside_a_proxy").run();
+    outcome.failed_with(&["netns-test: the network of `redirect::fails_beside_a_proxy`", "on purpose"]);
+    assert!(!outcome.stdout.contains("for a connection"), "{outcome}");
 }
