@@ -28,7 +28,7 @@ pub(crate) const GROUPS: [(&str, &str); 4] = [
 ];
 
 /// What can be said of a link, beside its conditions and addresses of its ends.
-const LINK_KEYS: [&str; 4] = ["mtu", "prefix", "private", "wire"];
+const LINK_KEYS: [&str; 5] = ["mtu", "prefix", "vlan", "private", "wire"];
 
 /// A graph, and where each part of it is written.
 #[derive(Default)]
@@ -53,6 +53,7 @@ struct LinkSpans {
     ends: [Span; 2],
     interfaces: [Option<Span>; 2],
     mtu: Option<Span>,
+    vlan: Option<Span>,
     prefixes: Vec<Span>,
     owners: Vec<Span>,
     addresses: Vec<Span>,
@@ -162,6 +163,7 @@ impl Declared {
             Place::End(link, side) => self.links[link].ends[side],
             Place::Interface(link, side) => self.links[link].interfaces[side].unwrap_or_else(whole),
             Place::Mtu(link) => self.links[link].mtu.unwrap_or_else(whole),
+            Place::Vlan(link) => self.links[link].vlan.unwrap_or_else(whole),
             Place::Prefix(link, index) => self.links[link].prefixes[index],
             Place::Owner(link, index) => self.links[link].owners[index],
             Place::Address(link, index) => self.links[link].addresses[index],
@@ -257,6 +259,7 @@ fn link(input: ParseStream<'_>) -> Result<Entry> {
         ends: [left_span, right_span],
         interfaces: [left_interface, right_interface],
         mtu: None,
+        vlan: None,
         prefixes: Vec::new(),
         owners: Vec::new(),
         addresses: Vec::new(),
@@ -411,6 +414,7 @@ fn say(input: ParseStream<'_>, link: &mut Link, spans: &mut LinkSpans, seen: &mu
     let written = match name.as_str() {
         "mtu" => "mtu = 1400".to_owned(),
         "prefix" => "prefix = \"10.1.0.0/24\"".to_owned(),
+        "vlan" => "vlan = 10".to_owned(),
         "wire" => "wire = user".to_owned(),
         _ => format!("{name} = \"10.1.0.5/24\""),
     };
@@ -430,6 +434,9 @@ fn say(input: ParseStream<'_>, link: &mut Link, spans: &mut LinkSpans, seen: &mu
     } else if name == "mtu" {
         let (mtu, span) = mtu(input)?;
         (link.mtu, spans.mtu) = (Some(mtu), Some(span));
+    } else if name == "vlan" {
+        let (vlan, span) = vlan(input)?;
+        (link.vlan, spans.vlan) = (Some(vlan), Some(span));
     } else {
         let texts = texts(input, &written)?;
         for text in texts {
@@ -460,6 +467,17 @@ fn mtu(input: ParseStream<'_>) -> Result<(u32, Span)> {
             value.span(),
             format!("`mtu = {}` is too large: a link has at most 65535", value.base10_digits()),
         )
+    })?;
+    Ok((number, value.span()))
+}
+
+fn vlan(input: ParseStream<'_>) -> Result<(u16, Span)> {
+    let value: LitInt = input
+        .parse()
+        .map_err(|error| Error::new(error.span(), "expected the number of a VLAN, as in `vlan = 10`"))?;
+    let number = value.base10_parse().map_err(|_| {
+        let message = format!("`vlan = {value}` is none: a VLAN has a number from 1 to 4094 (IEEE 802.1Q)");
+        Error::new(value.span(), message)
     })?;
     Ok((number, value.span()))
 }
@@ -609,6 +627,7 @@ pub(crate) fn value(graph: &Graph, family: &Ident, private: &TokenStream) -> Tok
     let links = graph.links.iter().map(|link| {
         let [left, right] = link.ends.each_ref().map(ToString::to_string);
         let mtu = link.mtu.map(|mtu| quote!(.mtu(#mtu)));
+        let vlan = link.vlan.map(|vlan| quote!(.vlan(#vlan)));
         let prefixes = &link.prefixes;
         let addresses =
             link.addresses.iter().map(|OwnAddress { member, address }| quote!(.address(#member, #address)));
@@ -616,7 +635,7 @@ pub(crate) fn value(graph: &Graph, family: &Ident, private: &TokenStream) -> Tok
         let conditions =
             conditions::value(&link.conditions, private).map(|value| quote!(.conditions(#value)));
         let wire = link.wire.map(|wire| wire_value(wire, private)).map(|wire| quote!(.wire(#wire)));
-        quote!(topology.link(#left, #right) #mtu #(.prefix(#prefixes))* #(#addresses)* #marked #conditions #wire;)
+        quote!(topology.link(#left, #right) #mtu #vlan #(.prefix(#prefixes))* #(#addresses)* #marked #conditions #wire;)
     });
     let directions = graph.directions.iter().map(|direction| {
         let [from, to] = direction.ends.each_ref().map(ToString::to_string);

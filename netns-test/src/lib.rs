@@ -103,6 +103,7 @@
 #[doc(hidden)]
 pub mod __private;
 
+mod added;
 mod artifacts;
 mod bootstrap;
 mod capture;
@@ -162,6 +163,7 @@ pub use netns_test_model::graph::{
     Trace, TraceError, Wire,
 };
 
+pub use crate::added::MacvlanMode;
 pub use crate::capture::{Capture, Captured, Traffic};
 pub use crate::error::Error;
 pub use crate::fault::{Crashed, Fault, Hold};
@@ -204,4 +206,7 @@ pub mod guide {
 
     #[doc = include_str!("../docs/routers.md")]
     pub mod routers {}
+
+    #[doc = include_str!("../docs/tunnels.md")]
+    pub mod tunnels {}
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -48,6 +48,8 @@ pub(crate) struct Net {
     pub(crate) secrets: Secrets,
     /// What its code has logged.
     pub(crate) log: Log,
+    /// How many interfaces the test has added.
+    pub(crate) added: AtomicU32,
     /// The packets of its nodes.
     pub(crate) packets: Packets,
     /// What has been collected for its report.

@@ -9,7 +9,7 @@ mod replug;
 mod wires;
 
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex, OnceLock, RwLock, Weak};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
@@ -32,7 +32,7 @@ use crate::log::Log;
 use crate::mounts::{self, Base};
 use crate::namespace::Namespaces;
 use crate::netlink::state::{Address, Link, Route, RouteKind};
-use crate::netlink::{Batch, LinkEnd, NetlinkError, Request, RouteSocket};
+use crate::netlink::{Batch, LinkEnd, MacvlanMode, NetlinkError, Request, RouteSocket};
 use crate::network::{Clock, Members, Net, Rewired};
 use crate::node::NodeState;
 use crate::panics::Witness;
@@ -262,7 +262,7 @@ impl Switches {
             let mut batch = Batch::new();
             for Port { end, name, .. } in chunk {
                 let end = LinkEnd { mtu: end.mtu.or(mtu), ..*end };
-                batch.push(Request::macvlan(&end, first_index(switch)), move || {
+                batch.push(Request::macvlan(&end, first_index(switch), MacvlanMode::Bridge), move || {
                     format!("create macvlan {name} on the switch")
                 });
             }
@@ -566,6 +566,7 @@ fn assemble(
         witness: Witness::default(),
         artifacts: Artifacts::default(),
         faults: Faults::default(),
+        added: AtomicU32::new(0),
         packets,
         secrets: Secrets::begin(),
         log: Log::default(),

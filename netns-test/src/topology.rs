@@ -362,6 +362,15 @@ impl LinkBuilder<'_> {
         self
     }
 
+    /// The VLAN that the port of the switch is in: a number from 1 to 4094 (IEEE 802.1Q). Ports of one VLAN reach each other, and so do
+    /// those in none. A link between two switches carries all VLANs, or the one that it says.
+    ///
+    /// Frames on the link have no tag ("access port").
+    pub fn vlan(self, number: u16) -> Self {
+        self.link.vlan = Some(number);
+        self
+    }
+
     /// The link's prefix, as `"10.1.0.0/24"`; called twice, an IPv4 and an IPv6 one.
     ///
     /// A link to a switch says it for all that is on the switch.

@@ -66,7 +66,7 @@ impl Group {
     /// are between the groups, too.
     fn interfaces(&self, net: &Net, other: &Self) -> Vec<(Interface, bool)> {
         let is_other = |node: &Node| other.nodes.iter().any(|other| other.is(node));
-        let interfaces = self.nodes.iter().flat_map(|node| node.planned_interfaces());
+        let interfaces = self.nodes.iter().flat_map(|node| node.known_interfaces());
         let interfaces = interfaces.map(|interface| {
             let peer = net.other_end(interface.node(), interface.index());
             let leads_there = peer.is_some_and(|peer| is_other(peer.node()));

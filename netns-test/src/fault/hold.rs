@@ -119,7 +119,7 @@ impl Interface {
                 let mac = self.link().doing(operation)?.mac.unwrap_or_default();
                 for node in net.nodes().into_iter().map(Node::new).filter(|node| !node.is(self.node())) {
                     held.extend(
-                        node.planned_interfaces().into_iter().map(|end| (end, vec![Frames::ToMac(mac)])),
+                        node.known_interfaces().into_iter().map(|end| (end, vec![Frames::ToMac(mac)])),
                     );
                 }
             }

@@ -224,7 +224,7 @@ pub(super) fn whole(interface: Interface, sent: bool, received: bool) -> Hook {
 /// What cuts a node off from everybody.
 pub(super) fn everything(node: &Node) -> Result<Vec<Hook>, Error> {
     let net = node.net().doing(|| format!("cut `{}` off", node.name()))?;
-    let hooks = node.planned_interfaces().into_iter().flat_map(|interface| {
+    let hooks = node.known_interfaces().into_iter().flat_map(|interface| {
         let other = net.other_end(node, interface.index());
         [Some(interface), other].into_iter().flatten().map(|end| whole(end, true, true))
     });

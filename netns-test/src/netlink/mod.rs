@@ -29,6 +29,6 @@ pub(crate) use self::{
     diag::DiagSocket,
     events::LinkEvents,
     filter::{Direction, Instruction, MARK, MOST_INSTRUCTIONS, NEXT, VANISH},
-    route::{Batch, LinkEnd, NetlinkError, Request, RouteSocket},
+    route::{Batch, LinkEnd, MacvlanMode, NetlinkError, Request, RouteSocket},
     shape::{Model, Netem, Shape, Tbf},
 };

@@ -7,17 +7,18 @@ use std::{
     os::fd::{AsRawFd, BorrowedFd},
 };
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+pub(crate) use netlink_packet_route::link::MacVlanMode as MacvlanMode;
 #[cfg(feature = "kubernetes")]
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressFlags, AddressHeader, AddressMessage},
     link::{
-        BridgeStpState, InfoBridge, InfoData, InfoKind, InfoMacVlan, InfoVeth, LinkAttribute, LinkFlags,
-        LinkHeader, LinkInfo, LinkMessage, MacVlanMode,
+        BridgeStpState, InfoBridge, InfoData, InfoKind, InfoMacVlan, InfoVeth, InfoVlan, InfoVxlan,
+        LinkAttribute, LinkFlags, LinkHeader, LinkInfo, LinkMessage,
     },
-    neighbour::{NeighbourAttribute, NeighbourMessage},
+    neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage},
     route::{RouteAttribute, RouteHeader, RouteMessage, RouteNextHop, RouteVia},
 };
 use netlink_sys::protocols::NETLINK_ROUTE;
@@ -263,12 +264,42 @@ impl<'a> Request<'a> {
         Self::create(end.message(), InfoKind::Veth, Some(data))
     }
 
-    /// Creates a macvlan in bridge mode on the interface `lower` of the socket's namespace.
-    pub(crate) fn macvlan(end: &LinkEnd<'a>, lower: u32) -> Self {
+    /// Creates a macvlan on the interface `lower` of the socket's namespace.
+    pub(crate) fn macvlan(end: &LinkEnd<'a>, lower: u32, mode: MacvlanMode) -> Self {
         let mut message = end.message();
         message.attributes.push(LinkAttribute::Link(lower));
-        let data = InfoData::MacVlan(vec![InfoMacVlan::Mode(MacVlanMode::Bridge)]);
+        let data = InfoData::MacVlan(vec![InfoMacVlan::Mode(mode)]);
         Self::create(message, InfoKind::MacVlan, Some(data))
+    }
+
+    /// Creates a VLAN on the interface `lower` of the socket's namespace.
+    pub(crate) fn vlan(end: &LinkEnd<'a>, lower: u32, number: u16) -> Self {
+        let mut message = end.message();
+        message.attributes.push(LinkAttribute::Link(lower));
+        let data = InfoData::Vlan(vec![InfoVlan::Id(number)]);
+        Self::create(message, InfoKind::Vlan, Some(data))
+    }
+
+    /// Creates a VXLAN that sends from `local` to the port that RFC 7348 has for it, and learns where MAC addresses are.
+    pub(crate) fn vxlan(end: &LinkEnd<'a>, number: u32, local: IpAddr) -> Self {
+        /// RFC 7348 section 5. Linux has another one, for what is older.
+        const PORT: u16 = 4789;
+        let local = match local {
+            IpAddr::V4(ip) => InfoVxlan::Local(ip),
+            IpAddr::V6(ip) => InfoVxlan::Local6(ip),
+        };
+        let data = vec![InfoVxlan::Id(number), local, InfoVxlan::Port(PORT), InfoVxlan::Learning(true)];
+        Self::create(end.message(), InfoKind::Vxlan, Some(InfoData::Vxlan(data)))
+    }
+
+    /// Has a VXLAN send to `to`, too, what it does not know the place of.
+    pub(crate) fn add_tunnel_end(link: u32, to: IpAddr) -> Self {
+        let mut message = neighbour_message(link, to);
+        message.header.family = AddressFamily::Bridge;
+        message.header.state = netlink_packet_route::neighbour::NeighbourState::Permanent;
+        message.header.flags = NeighbourFlags::Own;
+        message.attributes.push(NeighbourAttribute::LinkLayerAddress(vec![0; 6]));
+        Self::new(RouteNetlinkMessage::NewNeighbour(message), NLM_F_CREATE | NLM_F_APPEND)
     }
 
     /// Creates a bridge that forwards at once: no spanning tree, no forward delay, multicast to every port.

@@ -441,12 +441,14 @@ fn a_macvlan_and_a_bridge_carry_packets_at_once() {
             || "create veth".to_owned(),
         );
         batch.push(Request::set_up(3, true), || "switch on".to_owned());
-        batch.push(Request::macvlan(&LinkEnd { index: 7, ..end("eth0", left.as_fd()) }, 2), || {
-            "macvlan".to_owned()
-        });
-        batch.push(Request::macvlan(&LinkEnd { index: 7, ..end("eth0", right.as_fd()) }, 2), || {
-            "macvlan".to_owned()
-        });
+        batch.push(
+            Request::macvlan(&LinkEnd { index: 7, ..end("eth0", left.as_fd()) }, 2, MacvlanMode::Bridge),
+            || "macvlan".to_owned(),
+        );
+        batch.push(
+            Request::macvlan(&LinkEnd { index: 7, ..end("eth0", right.as_fd()) }, 2, MacvlanMode::Bridge),
+            || "macvlan".to_owned(),
+        );
         batch.push(Request::bridge(&LinkEnd { index: 4, up: true, ..LinkEnd::new("switch") }), || {
             "bridge".to_owned()
         });

@@ -223,6 +223,11 @@ impl Interface {
         Ok(socket.send(batch)?)
     }
 
+    /// One that the test has added.
+    pub(super) fn added(node: Node, index: u32, name: String) -> Self {
+        Self { node, name, index }
+    }
+
     fn failed(&self, operation: &str, error: io::Error) -> Error {
         Error::new(format!("{operation} `{self}`"), error)
     }

@@ -72,6 +72,8 @@ pub(crate) struct NodeState {
     /// The faults for which interfaces are unplugged.
     unplugged: Mutex<HashMap<u32, Vec<u16>>>,
     hooked: Hooked,
+    /// The indices and names of the interfaces that the test has added.
+    added: Mutex<Vec<(u32, String)>>,
     /// Where packets of its interfaces are held.
     stations: Mutex<HashMap<u32, Arc<Station>>>,
     /// Whether it has crashed: nothing can be started in it.
@@ -108,6 +110,7 @@ impl NodeState {
             kept: Mutex::new(Vec::new()),
             unplugged: Mutex::default(),
             hooked: Hooked::default(),
+            added: Mutex::default(),
             stations: Mutex::default(),
             out: AtomicBool::new(false),
             programs: Programs::default(),
@@ -510,13 +513,43 @@ impl Node {
         &self.0.hooked
     }
 
-    /// The interfaces that it was declared with, and those that it got by what has joined since.
-    pub(crate) fn planned_interfaces(&self) -> Vec<Interface> {
+    /// The interfaces that it was declared with, those that it got by what has joined since, and those that the test has added.
+    pub(crate) fn known_interfaces(&self) -> Vec<Interface> {
         let nodes = self.net().map(|net| net.nodes()).unwrap_or_default();
         let joined = nodes.iter().filter_map(|node| node.joined.as_ref()).filter(|to| to.name == self.name());
         let own = self.0.plan();
         let plans = std::iter::once(&*own).chain(joined).flat_map(|plan| &plan.interfaces);
-        plans.map(|interface| Interface::planned(self.clone(), interface)).collect()
+        let planned = plans.map(|interface| Interface::planned(self.clone(), interface));
+        let added = self.added().clone();
+        let added = added.into_iter().map(|(index, name)| Interface::added(self.clone(), index, name));
+        planned.chain(added).collect()
+    }
+
+    fn added(&self) -> MutexGuard<'_, Vec<(u32, String)>> {
+        self.0.added.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers an interface that the test has added.
+    pub(crate) fn remember_added(&self, interface: &Interface) {
+        self.added().push((interface.index(), interface.name().to_owned()));
+    }
+
+    /// Forgets one, as it is deleted; `false` if the test has not added it.
+    pub(crate) fn forget_added(&self, index: u32) -> bool {
+        let mut added = self.added();
+        let before = added.len();
+        added.retain(|(other, _)| *other != index);
+        added.len() != before
+    }
+
+    /// Forgets what faults did to an interface that is gone.
+    pub(crate) fn forget_interface(&self, socket: &RouteSocket, index: u32) -> Result<(), Error> {
+        self.0.forget_interface(socket, index)
+    }
+
+    /// Whether an address is that of one of its declared interfaces.
+    pub(crate) fn has_planned(&self, ip: IpAddr) -> bool {
+        self.0.plan().interfaces.iter().any(|interface| interface.addresses.iter().any(|(own, _)| *own == ip))
     }
 
     /// The node's own addresses, the one that its name resolves to first at the front.

@@ -10,7 +10,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 
 use super::{FIRST_PORT, Patience, await_addresses, await_interfaces, configuration, first_index, route};
 use crate::error::{Doing, Error};
-use crate::netlink::{Batch, LinkEnd, NetlinkError, Request, RouteSocket};
+use crate::netlink::{Batch, LinkEnd, MacvlanMode, NetlinkError, Request, RouteSocket};
 use crate::network::Net;
 use crate::node::{Node, NodeState};
 use crate::plan::{End, InterfacePlan, Joint, NodePlan, Plan, Replugged};
@@ -226,7 +226,8 @@ impl Work<'_> {
         if self.net.rewired.has_macvlans.get(switch).copied().unwrap_or(false) {
             let describe = || format!("create macvlan {} on the switch", self.name(near));
             let end = LinkEnd { up: true, ..own };
-            return Ok(between.request(Request::macvlan(&end, first_index(switch)), describe)?);
+            return Ok(between
+                .request(Request::macvlan(&end, first_index(switch), MacvlanMode::Bridge), describe)?);
         }
         let port = format!("plug{}", plug_number(near));
         let index = FIRST_PLUG + plug_number(near);

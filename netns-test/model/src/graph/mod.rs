@@ -15,6 +15,7 @@ mod resolve;
 mod tests;
 mod trace;
 mod units;
+mod vlans;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -89,6 +90,8 @@ pub struct Link {
     pub ends: [End; 2],
     /// The largest packet on it, in bytes.
     pub mtu: Option<u32>,
+    /// The VLAN that its port of a switch is in.
+    pub vlan: Option<u16>,
     /// Its prefixes, at most one of each family.
     pub prefixes: Vec<String>,
     /// The addresses that were chosen for its ends.
@@ -268,6 +271,8 @@ pub enum Place {
     Interface(usize, usize),
     /// The MTU of a link.
     Mtu(usize),
+    /// The VLAN of a link.
+    Vlan(usize),
     /// A prefix of a link.
     Prefix(usize, usize),
     /// The name beside a chosen address of a link.

@@ -24,6 +24,7 @@ impl Graph {
         self.check_members(&mut problems);
         let ends = self.ends(&mut problems);
         self.check_mtus(family, &ends, &mut problems);
+        self.check_vlans(&ends, &mut problems);
         let (mut resolved, placed) = self.wired(&ends, &mut problems);
         self.name_interfaces(&mut resolved.interfaces, &placed, &mut problems);
         self.check_owners(&placed, &mut problems);
@@ -152,12 +153,7 @@ impl Graph {
                 hosts.push(Host { name: member.name.clone(), is_router, gateway: None });
             }
         }
-        let mut joined = Joined::of(self.members.len());
-        for &[left, right] in ends.iter().flatten() {
-            if host_of[left].is_none() && host_of[right].is_none() {
-                joined.join(left, right);
-            }
-        }
+        let mut parts = self.parts(ends, problems);
         let mut segment_of_switch = HashMap::new();
         let mut segments: Vec<Segment> = Vec::new();
         let mut interfaces: Vec<Interface> = Vec::new();
@@ -172,7 +168,11 @@ impl Graph {
                 segments.len() - 1
             };
             let segment = match ends.iter().find(|end| host_of[**end].is_none()) {
-                Some(switch) => *segment_of_switch.entry(joined.root(*switch)).or_insert_with(new),
+                Some(switch) => {
+                    let is_between = ends.iter().all(|end| host_of[*end].is_none());
+                    let part = parts.of(*switch, link.vlan, is_between);
+                    *segment_of_switch.entry(part).or_insert_with(new)
+                }
                 None => new(),
             };
             segments[segment].private |= link.private;
@@ -196,8 +196,10 @@ impl Graph {
             placed.push(Some(Placed { segment, interfaces }));
         }
         for (index, member) in self.members.iter().enumerate() {
-            if let Some(segment) = segment_of_switch.get(&joined.root(index)) {
-                segments[*segment].switches.push(member.name.clone());
+            for (part, name) in parts.names(index, &member.name) {
+                if let Some(segment) = segment_of_switch.get(&part) {
+                    segments[*segment].switches.push(name);
+                }
             }
         }
         (Resolved { hosts, interfaces, segments, conditioned: Vec::new() }, placed)

@@ -19,6 +19,7 @@ fn graph(members: &str, links: &[(&str, &str)]) -> Graph {
         for (key, value) in what.split_terminator(", ").filter_map(|part| part.split_once(" = ")) {
             match key {
                 "mtu" => link.mtu = Some(value.parse().expect("a number")),
+                "vlan" => link.vlan = Some(value.parse().expect("a number")),
                 "prefix" => link.prefixes.push(value.to_owned()),
                 member => {
                     link.addresses.push(OwnAddress { member: member.to_owned(), address: value.to_owned() })
@@ -501,4 +502,66 @@ fn no_way_leads_past_a_translator() {
         &[("one", Some(Nat::home()), Some("isp"))],
     );
     assert_eq!(messages(&two, Family::V4), []);
+}
+
+#[test]
+fn ports_of_one_vlan_are_on_one_segment() {
+    let links = [
+        ("a -- s", "vlan = 10"),
+        ("b -- s", "vlan = 20"),
+        ("c -- s", ""),
+        ("s -- t", ""),
+        ("d -- t", "vlan = 10"),
+        ("e -- t", "vlan = 20"),
+        ("t -- u", "vlan = 20"),
+        ("f -- u", "vlan = 20"),
+        ("g -- u", "vlan = 10"),
+    ];
+    let resolved = graph("nodes a b c d e f g switches s t u", &links).resolve(Family::V4).unwrap();
+    let together: Vec<String> = resolved
+        .segments
+        .iter()
+        .map(|segment| {
+            let hosts = segment.interfaces.iter().map(|interface| resolved.interfaces[*interface].host);
+            hosts.map(|host| resolved.hosts[host].name.as_str()).collect()
+        })
+        .collect();
+    assert_eq!(together, ["ad", "bef", "c", "g"]);
+    assert_eq!(resolved.segments[1].prefixes[0].to_string(), "10.1.1.0/24");
+    // Each has a prefix of its own, which may be written to any of its ports.
+    let written = graph(
+        "nodes a b c switches s t",
+        &[
+            ("s -- t", ""),
+            ("a -- s", "vlan = 10, prefix = 10.10.0.0/24"),
+            ("b -- s", "vlan = 20, prefix = 10.20.0.0/24"),
+            ("c -- t", "vlan = 10"),
+        ],
+    );
+    let resolved = written.resolve(Family::V4).unwrap();
+    assert_eq!(lines(&resolved), ["a/eth0 10.10.0.1/24", "b/eth0 10.20.0.1/24", "c/eth0 10.10.0.2/24"]);
+}
+
+#[test]
+fn vlans_are_of_switches_and_have_numbers() {
+    let wrong = graph(
+        "nodes a b switches s t",
+        &[
+            ("a -- b", "vlan = 10"),
+            ("a -- s", "vlan = 4095"),
+            ("b -- s", "vlan = 20"),
+            ("b -- t", ""),
+            ("s -- t", "prefix = 10.0.7.0/24"),
+        ],
+    );
+    let found = messages(&wrong, Family::V4);
+    let expected = [
+        (Place::Vlan(0), "`a -- b` has no switch that knows VLANs"),
+        (Place::Vlan(1), "`vlan = 4095` is none: a VLAN has a number from 1 to 4094"),
+        (Place::Prefix(4, 0), "`s -- t` carries several VLANs: write it to a node's link in one of them"),
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:?}");
+    for ((place, text), (expected, words)) in found.iter().zip(expected) {
+        assert!(*place == expected && text.contains(words), "{place:?}: {text}");
+    }
 }
