@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::future::Future;
+use std::panic::Location;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll, Wake, Waker};
@@ -148,8 +149,13 @@ pub(crate) fn handle<R>() -> (JoinHandle<R>, impl FnOnce(Result<R, Caught>)) {
 }
 
 /// Handle and job: `make` is called where the job is run, and its future tells the handle, and ends early when the handle
-/// says so.
-pub(crate) fn job<F, R>(net: Weak<Net>, make: F) -> (JoinHandle<R>, Job)
+/// says so. `node` and `place` are told of it while it is not done.
+pub(crate) fn job<F, R>(
+    net: Weak<Net>,
+    node: &str,
+    place: &'static Location<'static>,
+    make: F,
+) -> (JoinHandle<R>, Job)
 where
     F: AsyncFnOnce() -> R + Send + 'static,
     R: Send + 'static,
@@ -157,7 +163,9 @@ where
     let (mut handle, tell) = handle();
     let (abort, aborted) = oneshot::channel();
     handle.abort = Some(abort);
+    let unfinished = net.upgrade().map(|net| net.tasks.begin(node, place));
     let work = async move || {
+        let _unfinished = unfinished;
         let mut watched = pin!(Watched::new(net, async move { make().await }));
         let mut aborted = pin!(aborted);
         let mut can_abort = true;

@@ -149,6 +149,7 @@ mod standalone;
 #[expect(unsafe_code, reason = "the one place for it")]
 mod sys;
 mod sysctl;
+mod tasks;
 mod teardown;
 mod topology;
 #[cfg(feature = "harness")]

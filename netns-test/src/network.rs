@@ -22,6 +22,7 @@ use crate::plan::{End, InterfacePlan, NodePlan, Plan};
 use crate::program::PidNamespace;
 use crate::registry;
 use crate::report;
+use crate::tasks::Tasks;
 use crate::teardown::Reaped;
 
 /// All that belongs to one running test.
@@ -46,6 +47,8 @@ pub(crate) struct Net {
     pub(crate) faults: Faults,
     /// The secrets of its TLS connections.
     pub(crate) secrets: Secrets,
+    /// The async work of its nodes that is not done.
+    pub(crate) tasks: Arc<Tasks>,
     /// What its code has logged.
     pub(crate) log: Log,
     /// How many interfaces the test has added.

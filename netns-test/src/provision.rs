@@ -569,6 +569,7 @@ fn assemble(
         added: AtomicU32::new(0),
         packets,
         secrets: Secrets::begin(),
+        tasks: Arc::default(),
         log: Log::default(),
         report: report::Notes::default(),
         #[cfg(feature = "kubernetes")]

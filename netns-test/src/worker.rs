@@ -33,12 +33,13 @@ pub(crate) fn runtime(flavor: Flavor, name: &str, namespaces: &Arc<Namespaces>) 
         }
     };
     let namespaces = Arc::clone(namespaces);
-    let dispatch = job::dispatch();
+    let (dispatch, full) = (job::dispatch(), name.to_owned());
     builder.enable_all().thread_name(name).on_thread_start(move || {
         if let Err(error) = settle(&namespaces) {
             abort(&error);
         }
         keep_dispatch(dispatch.clone());
+        report::keep_name(full.clone());
     });
     builder.build()
 }

@@ -274,7 +274,9 @@ async fn everybody_waits(client: Node, server: Node) -> io::Result<()> {
     let listener = server.enter(|| std::net::TcpListener::bind("10.0.0.2:80"))?;
     server.spawn_thread("accepts", move || listener.accept().map(|_| ()));
     let _program = client.command("sleep").arg("1000").spawn().await?;
-    std::future::pending().await
+    server.run(async || tokio::task::yield_now().await).await;
+    client.spawn(async || tokio::task::spawn_blocking(|| std::thread::sleep(std::time::Duration::MAX)).await);
+    server.run(async || std::future::pending().await).await
 }
 
 #[test]
@@ -282,6 +284,12 @@ fn a_timeout_shows_what_still_ran() {
     for outcome in both("everybody_waits") {
         outcome.failed_with(&["Still running\n  the body"]);
         has_line(&outcome, &["the body", "waits for I/O or a timer"]);
+        has_line(&outcome, &["client", "thread `everybody_waits@client`", "sleeps"]);
+        let lines = outcome.stdout.lines().filter(|line| line.contains("task of tests/tests/report.rs:"));
+        let tasks: Vec<&str> = lines.collect();
+        assert_eq!(tasks.len(), 2, "what is done is not told: {outcome}");
+        has_line(&outcome, &["client", "task of tests/tests/report.rs:", "is not done after "]);
+        has_line(&outcome, &["server", "task of tests/tests/report.rs:", "is not done after "]);
         has_line(
             &outcome,
             &["server", "thread `accepts`", "waits for a connection on tcp 10.0.0.2:80 (accept"],
@@ -357,6 +365,24 @@ async fn alone() {
 #[test]
 fn a_test_without_nodes_has_a_report_of_its_body() {
     reports("alone", &["the body  1 connection attempt was refused here", "the body/lo"]);
+}
+
+#[test]
+fn colours_are_for_terminals_that_want_them() {
+    // script(1) gives it a terminal.
+    let on_terminal = |no_color: &str, argument: &str| {
+        let run = rerun("alone").arg(argument).env("NO_COLOR", no_color);
+        run.in_shell("exec script -qec \"$*\" /dev/null").run().stdout
+    };
+    let (coloured, plain) = ("\u{1b}[1mthe network of `alone`", "netns-test: the network of `alone`");
+    let told = on_terminal("", "--nocapture");
+    assert!(told.contains(coloured), "{told}");
+    for (no_color, argument) in [("1", "--nocapture"), ("", "--quiet")] {
+        let told = on_terminal(no_color, argument);
+        assert!(told.contains(plain) && !told.contains(coloured), "{told}");
+    }
+    let outcome = rerun("alone").arg("--nocapture").env("NO_COLOR", "").run();
+    outcome.says(&[plain]);
 }
 
 #[netns_test(nodes = 2)]

@@ -144,8 +144,8 @@ fn an_expired_nat_mapping() {
         "expired_mapping",
         &[
             &[
-                "home  1 packet from server:7 came back to its port ",
-                "and went no further: its NAT has no mapping there any more",
+                "home  1 packet from server:7 answered its port ",
+                " and went no further: its NAT does not know any more whose port that was (the mapping has expired, or was flushed)",
             ],
             &["server → home", "IP server:7 > home:", "UDP, length 13"],
         ],
@@ -211,7 +211,7 @@ fn a_wrong_route() {
             "other  ",
             " from `r` for `server` (",
             "came here, where ",
-            "not passed on: somebody's route leads the wrong way",
+            "not passed on: the route of `r` leads the wrong way",
         ]],
     );
 }

@@ -16,6 +16,7 @@ use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::ControlFlow;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::{fmt, fs, io};
@@ -267,7 +268,8 @@ impl Node {
     /// }
     /// # fn main() {}
     /// ```
-    pub async fn run<F, R>(&self, work: F) -> R
+    #[track_caller]
+    pub fn run<F, R>(&self, work: F) -> impl Future<Output = R>
     where
         F: AsyncFnOnce() -> R + Send + 'static,
         R: Send + 'static,
@@ -279,10 +281,13 @@ impl Node {
                 self.0.abort();
             }
         }
-        let mut handle = AbortOnDrop(self.spawn(work));
-        match (&mut handle.0).await {
-            Ok(output) => output,
-            Err(error) => self.resume(error),
+        let place = Location::caller();
+        async move {
+            let mut handle = AbortOnDrop(self.spawn_for(place, work));
+            match (&mut handle.0).await {
+                Ok(output) => output,
+                Err(error) => self.resume(error),
+            }
         }
     }
 
@@ -290,6 +295,7 @@ impl Node {
     ///
     /// # Panics
     /// As for `run`.
+    #[track_caller]
     pub fn blocking_run<F, R>(&self, work: F) -> R
     where
         F: AsyncFnOnce() -> R + Send + 'static,
@@ -344,7 +350,16 @@ impl Node {
         F: AsyncFnOnce() -> R + Send + 'static,
         R: Send + 'static,
     {
-        let (handle, job) = job::job(Weak::clone(&self.0.net), work);
+        self.spawn_for(Location::caller(), work)
+    }
+
+    #[track_caller]
+    fn spawn_for<F, R>(&self, place: &'static Location<'static>, work: F) -> JoinHandle<R>
+    where
+        F: AsyncFnOnce() -> R + Send + 'static,
+        R: Send + 'static,
+    {
+        let (handle, job) = job::job(Weak::clone(&self.0.net), self.name(), place, work);
         match self.submit(job) {
             Ok(()) => handle,
             Err(error) => self.fail(error),

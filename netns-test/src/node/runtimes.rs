@@ -1,5 +1,6 @@
 //! Threads of a node with runtimes of their own.
 
+use std::panic::Location;
 use std::sync::{Arc, PoisonError, Weak};
 
 use super::Node;
@@ -45,6 +46,7 @@ impl Node {
         F: AsyncFnOnce() -> R + Send + 'static,
         R: Send + 'static,
     {
+        let place = Location::caller();
         // The node's own thread first: /proc/net is its.
         let started = self.with_workers(|net, _workers| {
             let thread = self.thread_name(net, Some(name));
@@ -56,7 +58,7 @@ impl Node {
             others.push(Arc::clone(&worker));
             drop(others);
             let ends = Ends(Arc::clone(&worker));
-            let (handle, job) = job::job(Weak::clone(&self.0.net), async move || {
+            let (handle, job) = job::job(Weak::clone(&self.0.net), self.name(), place, async move || {
                 let _ends = ends;
                 work().await
             });

@@ -84,6 +84,12 @@ fn look(net: &Net, nodes: &[Arc<NodeState>], plan: &Plan, body: Option<i32>) -> 
             Ok(threads) => snapshot.threads = threads,
             Err(error) => snapshot.gaps.push(format!("the threads of the test: {error}")),
         }
+        // That of a node which has left is dropped.
+        let tasks = net.tasks.unfinished().into_iter().filter_map(|task| {
+            let node = nodes.iter().position(|node| node.name() == task.node)?;
+            Some((node, task.place.to_string(), task.since.elapsed()))
+        });
+        snapshot.tasks = tasks.collect();
     }
     for (index, node) in nodes.iter().enumerate() {
         snapshot.deaths.extend(node.programs.failures().into_iter().map(|text| (index, text)));

@@ -73,6 +73,8 @@ pub(super) struct Failure {
 pub(super) struct Snapshot {
     pub(super) hosts: Vec<Host>,
     pub(super) threads: Vec<Thread>,
+    /// Async work of nodes that is not done: the node, where it comes from, and for how long it has been asked for.
+    pub(super) tasks: Vec<(usize, String, Duration)>,
     /// Programs that run.
     pub(super) programs: Vec<Program>,
     /// What the test did to its network, a line each.

@@ -29,7 +29,7 @@ use nix::unistd::gettid;
 use self::data::{Failure, Report, Snapshot};
 pub(crate) use self::packets::write_packets;
 use self::text::Style;
-pub(crate) use self::threads::Named;
+pub(crate) use self::threads::{Named, keep_name};
 use crate::network::Net;
 use crate::panics::Record;
 use crate::plan::Plan;

@@ -99,13 +99,16 @@ fn misrouted(report: &Report, hops: &[Hop]) -> Vec<Sign> {
         }
     }
     let signs = groups.into_iter().map(|((node, ip, from), count)| {
-        let sent = from.map_or_else(String::new, |from| format!(" from `{}`", report.place(Some(from))));
+        let sender = from.map(|from| format!("`{}`", report.place(Some(from))));
+        // Whoever sent them over this link took this node for the way.
+        let whose = sender.as_ref().map_or("somebody's route".to_owned(), |sender| format!("the route of {sender}"));
+        let sent = sender.map_or_else(String::new, |sender| format!(" from {sender}"));
         let (packets, they) = match count {
             1 => ("1 packet".to_owned(), "it is"),
             count => (format!("{count} packets"), "they are"),
         };
         let text = format!(
-            "{packets}{sent} for {} ({ip}) came here, where {they} not passed on: somebody's route leads the wrong way",
+            "{packets}{sent} for {} ({ip}) came here, where {they} not passed on: {whose} leads the wrong way",
             name(report, ip)
         );
         Sign { node: Some(node), text }
@@ -157,7 +160,8 @@ fn unmapped(report: &Report, hops: &[Hop]) -> Vec<Sign> {
     }
     let signs = groups.into_iter().map(|((node, source, destination), count)| {
         let text = format!(
-            "{} from {} came back to its port {}, which it had sent from, and went no further: its NAT has no mapping there any more",
+            "{} from {} answered its port {} and went no further: its NAT does not know any more whose port that was (the mapping has \
+             expired, or was flushed)",
             plural(count as u64, "packet", "packets"),
             endpoint(report, source),
             destination.port()

@@ -157,6 +157,11 @@ fn running(report: &Report) -> Vec<String> {
         let name = format!("program `{}`", program.name);
         vec![report.place(program.node).to_owned(), name, format!("runs as process {}", program.id)]
     });
+    let tasks = report.snapshot.tasks.iter().map(|(node, place, since)| {
+        let since = format!("is not done after {}", rounded(*since));
+        vec![report.place(Some(*node)).to_owned(), format!("task of {place}"), since]
+    });
+    let threads = threads.chain(tasks);
     // Without threads it was no timeout, and that programs run is as it should be.
     match report.snapshot.threads.is_empty() {
         true => Vec::new(),

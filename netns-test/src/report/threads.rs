@@ -1,5 +1,6 @@
 //! What a thread is called, and what it is at, in words, from proc_pid_syscall(5).
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
@@ -30,6 +31,12 @@ impl Drop for Named {
     fn drop(&mut self) {
         names().remove(&self.0);
     }
+}
+
+/// Has the calling thread known by its whole name, as long as it lives.
+pub(crate) fn keep_name(name: String) {
+    thread_local!(static NAMED: OnceCell<Named> = const { OnceCell::new() });
+    NAMED.with(|named| _ = named.set(Named::new(name)));
 }
 
 /// The whole name of a thread that a node has started.
