@@ -536,9 +536,7 @@ pub(crate) fn check(
 fn check_argument(argument: &Argument, graph: &Graph, diag: &mut Diag) {
     let is_router = is_named(&argument.ty, "Router");
     match argument.nodes {
-        Nodes::Array(_) => {
-            return diag.on(&argument.ty, "a graph names its nodes one by one: write an argument for each");
-        }
+        Nodes::Array(length) => return check_array(argument, length, graph, diag),
         Nodes::None if !is_router => return,
         Nodes::None | Nodes::One => {}
     }
@@ -563,6 +561,29 @@ fn check_argument(argument: &Argument, graph: &Graph, diag: &mut Diag) {
         ),
         Kind::Node | Kind::Router => {}
     }
+}
+
+/// `spokes: [Node; 2]` takes the nodes `spokes-0` and `spokes-1`.
+fn check_array(argument: &Argument, length: usize, graph: &Graph, diag: &mut Diag) {
+    let kind = |name: &str| graph.members.iter().find(|member| member.name == name).map(|member| member.kind);
+    let name = |number: usize| format!("{}-{number}", argument.host);
+    let is_missing = |number: &usize| matches!(kind(&name(*number)), None | Some(Kind::Switch));
+    // Before the names of a billion nodes are made: more than are declared cannot all be there.
+    let Some(first) = (0..length.min(graph.members.len() + 1)).find(is_missing) else { return };
+    let (missing, ident) = (name(first), &argument.ident);
+    let message = match (kind(&missing), first) {
+        (Some(_), _) => format!("`{missing}` is a switch, and no node: rename it"),
+        (None, 0) => format!(
+            "there is no node `{missing}`: a graph names its nodes one by one, as in `nodes({ident}_0, {ident}_1)`, and \
+             `{ident}: [Node; 2]` takes these"
+        ),
+        (None, _) => {
+            format!(
+                "there is no node `{missing}`: declare it, as in `nodes({ident}_{first})`, or write `[Node; {first}]`"
+            )
+        }
+    };
+    diag.on(ident, message);
 }
 
 /// The nodes of a `Topology` value that the keys name. Whether they are there is known when the test runs.

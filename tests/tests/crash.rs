@@ -3,6 +3,8 @@
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::process::ExitStatusExt as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use netns_test::state::{Protocol, SocketState};
 use netns_test::{Node, Router, netns_test};
@@ -234,4 +236,53 @@ fn work_for_a_crashed_node_says_so() {
         "failed to use the node `server`: it has crashed",
         "ms: `server` has crashed (tests/tests/crash.rs:",
     ]);
+}
+
+/// Whether what listens on a port answers.
+async fn answers(client: &Node, server: &Node, port: u16) -> io::Result<()> {
+    server.wait_listening(port).await?;
+    let mut out = client.connect_tcp((server.ip(), port)).await?;
+    out.write_all(b"x").await?;
+    assert_eq!(out.read_u8().await?, b'x');
+    Ok(())
+}
+
+#[netns_test(nodes = 2)]
+async fn what_was_started_runs_again_after_a_restart(client: Node, server: Node) -> io::Result<()> {
+    let beginnings = Arc::new(AtomicU32::new(0));
+    let (count, data) = (Arc::clone(&beginnings), server.data_dir()?);
+    // A task, with what it had written before.
+    server.start(async move || {
+        let number = count.fetch_add(1, Ordering::SeqCst);
+        let file = data.join("last");
+        let last = std::fs::read_to_string(&file).unwrap_or_default();
+        assert_eq!(last, if number == 0 { String::new() } else { (number - 1).to_string() });
+        std::fs::write(&file, number.to_string()).expect("its own directory");
+        let listener = TcpListener::bind("[::]:7").await.expect("nobody else listens");
+        loop {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let byte = stream.read_u8().await.expect("a byte");
+            stream.write_u8(byte).await.expect("the peer reads");
+        }
+    });
+    // A program.
+    let node = server.clone();
+    server.start(async move || {
+        let mut program = node.command(std::env::current_exe().expect("this binary"));
+        let program = program.args(["--exact", "echo_program", "--ignored", "--nocapture"]).spawn().await;
+        let _killed = program.expect("it starts").wait().await;
+    });
+    for round in 1..=3 {
+        answers(&client, &server, 7).await?;
+        answers(&client, &server, 70).await?;
+        assert_eq!(beginnings.load(Ordering::SeqCst), round);
+        let crashed = server.crash().await?;
+        assert!(!server.sockets()?.iter().any(|socket| socket.state == SocketState::Listen));
+        match round % 2 {
+            0 => crashed.restart()?,
+            _ => drop(crashed),
+        }
+    }
+    answers(&client, &server, 7).await?;
+    answers(&client, &server, 70).await
 }

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use netns_test::state::Route;
-use netns_test::{Addresses, Error, Family, Network, Node, Router, Routes, Topology, netns_test};
+use netns_test::{
+    Addresses, Error, Family, Nat, Network, Node, Percent, Queue, Rate, Router, Routes, Topology, netns_test,
+};
 
 /// After so long a datagram counts as lost. One that is not lost arrives within milliseconds.
 const LOST: Duration = Duration::from_secs(15);
@@ -463,4 +465,137 @@ fn the_builder_has_the_words_of_the_attribute() {
     wanted.sort_unstable();
     found.sort_unstable();
     assert_eq!(found, wanted);
+}
+
+#[netns_test(
+    nodes(spoke_0, spoke_1, spoke_2),
+    routers(hub),
+    links(spoke_0 -- hub, spoke_1 -- hub, spoke_2 -- hub),
+)]
+async fn an_array_takes_the_nodes_of_its_name(
+    spoke: [Node; 3],
+    hub: Router,
+    network: Network,
+) -> io::Result<()> {
+    let names: Vec<&str> = spoke.iter().map(Node::name).collect();
+    assert_eq!(names, ["spoke-0", "spoke-1", "spoke-2"]);
+    assert_eq!(spoke[2].route_to(spoke[0].ip4())?.gateway, Some(on_router(&hub, "eth2")?));
+    everything_reaches_everything(&network).await
+}
+
+/// The IPv4 address of a router's interface.
+fn on_router(router: &Router, interface: &str) -> io::Result<IpAddr> {
+    let all = router.interface(interface)?.addresses()?;
+    Ok(all.iter().map(|address| address.ip).find(IpAddr::is_ipv4).expect("an IPv4 address"))
+}
+
+/// A network with one mistake, and the messages that the attribute has for its like.
+type Mistake = (fn(&mut Topology), &'static str);
+
+/// What the compiler says to the UI cases of the same mistakes: the builder's words are among it.
+const MISTAKES: &[(&str, Mistake)] = &[
+    (
+        "overlaps",
+        (
+            |bad| {
+                bad.node("a").node("b").node("c");
+                bad.link("a", "b").prefix("10.1.0.0/16");
+                bad.link("b", "c").prefix("10.1.9.0/24");
+            },
+            include_str!("../ui/fail/graph_addresses.stderr"),
+        ),
+    ),
+    (
+        "is there twice",
+        (
+            |bad| {
+                bad.node("a").node("b");
+                bad.link("a", "b").address("a", "10.3.0.5/24").address("b", "10.3.0.5");
+            },
+            include_str!("../ui/fail/graph_addresses.stderr"),
+        ),
+    ),
+    (
+        "is too small",
+        (
+            |bad| {
+                bad.node("a").node("b").link("a", "b").prefix("10.3.0.0/32");
+            },
+            include_str!("../ui/fail/graph_addresses.stderr"),
+        ),
+    ),
+    (
+        "overlaps",
+        (
+            |bad| {
+                bad.node("a").node("b").node("c").router("isp");
+                for (host, router) in [("a", "home"), ("b", "office")] {
+                    bad.router(router).nat(Nat::home()).uplink("isp");
+                    bad.link(host, router).prefix("192.168.1.0/24");
+                }
+                bad.link("home", "isp").prefix("192.168.0.0/16");
+                bad.link("office", "isp");
+            },
+            include_str!("../ui/fail/graph_routers.stderr"),
+        ),
+    ),
+    (
+        "has several links and `nat`",
+        (
+            |bad| {
+                bad.node("a").node("b").router("no_uplink").nat(Nat::home());
+                bad.link("a", "no_uplink");
+                bad.link("no_uplink", "b");
+            },
+            include_str!("../ui/fail/graph_routers.stderr"),
+        ),
+    ),
+    (
+        "is more than all packets",
+        (
+            |bad| {
+                bad.node("a").node("b").link("a", "b").loss(Percent(120.0));
+            },
+            include_str!("../ui/fail/link_conditions.stderr"),
+        ),
+    ),
+    (
+        "is more than all packets",
+        (
+            |bad| {
+                bad.node("a").node("b").link("a", "b").duplicate(Percent(101.0));
+            },
+            include_str!("../ui/fail/link_conditions.stderr"),
+        ),
+    ),
+    (
+        "lets nothing pass",
+        (
+            |bad| {
+                bad.node("a").node("b").link("a", "b").rate(Rate::mbit(0));
+            },
+            include_str!("../ui/fail/link_conditions.stderr"),
+        ),
+    ),
+    (
+        "a queue of nothing",
+        (
+            |bad| {
+                bad.node("a").node("b").link("a", "b").rate(Rate::mbit(1)).queue(Queue::Packets(0));
+            },
+            include_str!("../ui/fail/link_conditions.stderr"),
+        ),
+    ),
+];
+
+#[test]
+fn the_builder_refuses_in_the_words_of_the_attribute() {
+    for (cause, (build, compiler)) in MISTAKES {
+        let mut bad = Topology::new();
+        build(&mut bad);
+        let error = bad.check().expect_err(cause).to_string();
+        let message = error.strip_prefix("failed to build the topology: ").unwrap_or(&error);
+        assert!(message.contains(cause), "{error}");
+        assert!(compiler.contains(&format!("error: {message}\n")), "the attribute does not say: {message}");
+    }
 }

@@ -137,9 +137,9 @@ impl Crashed {
         &self.left
     }
 
-    /// Starts the node again, with its name, addresses, routes and files, and nothing running in it.
+    /// Starts the node again, with its name, addresses, routes and files, and with what [`Node::start`] has started, from its beginning.
     ///
-    /// What is to run there is started as it was the first time. Peers that still have connections are answered with a reset, as by
+    /// What else is to run there is started as it was the first time. Peers that still have connections are answered with a reset, as by
     /// a host that knows nothing of them.
     ///
     /// # Errors
@@ -151,7 +151,8 @@ impl Crashed {
     fn end(&mut self) -> Result<(), Error> {
         let Some(cut) = self.cut.take() else { return Ok(()) };
         self.node.end_outage();
-        cut.repair()
+        cut.repair()?;
+        self.node.start_again()
     }
 }
 

@@ -210,6 +210,8 @@ pub(crate) struct Station {
 }
 
 struct Flow {
+    net: Weak<Net>,
+    interface: String,
     /// `None` when the station has ended: guards may outlive it.
     open: Option<Open>,
     holds: Vec<Holding>,
@@ -249,6 +251,10 @@ impl Flow {
     fn lose(&mut self, count: u64, why: &str) {
         self.lost += count;
         self.why = why.to_owned();
+        // No guard is there that would tell.
+        if let (true, Some(net)) = (self.holds.is_empty(), self.net.upgrade()) {
+            net.faults.lost_behind_hold(&self.interface, count, why);
+        }
     }
 }
 
@@ -345,6 +351,8 @@ impl Station {
             interface: interface.to_string(),
             near: std::sync::OnceLock::new(),
             flow: Mutex::new(Flow {
+                net: Arc::downgrade(&net),
+                interface: interface.to_string(),
                 open: Some(Open { sender, _stop: stop }),
                 holds: Vec::new(),
                 waiting: VecDeque::new(),

@@ -11,6 +11,7 @@ mod hook;
 mod link;
 mod partition;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::Location;
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
@@ -41,6 +42,8 @@ struct State {
     /// In the order in which they began.
     notes: Vec<Note>,
     failures: Vec<String>,
+    /// Of each interface how many packets were lost that nothing held any more, and why the last ones were.
+    lost: BTreeMap<String, (u64, String)>,
 }
 
 /// What the report tells of a fault.
@@ -100,6 +103,13 @@ impl Faults {
         self.state().failures.push(failure.to_owned());
     }
 
+    /// Notes packets that were lost on the way by which an interface's packets go since they were held, while nothing holds them.
+    fn lost_behind_hold(&self, interface: &str, count: u64, why: &str) {
+        let mut state = self.state();
+        let lost = state.lost.entry(interface.to_owned()).or_default();
+        *lost = (lost.0 + count, why.to_owned());
+    }
+
     /// What went wrong when guards were dropped.
     pub(crate) fn failures(&self) -> Vec<String> {
         self.state().failures.clone()
@@ -115,7 +125,11 @@ impl Faults {
             None => format!("in force since {}: {}", after(note.began), note.text),
             Some(ended) => format!("from {} to {}: {}", after(note.began), after(ended), note.text),
         };
-        self.state().notes.iter().map(line).collect()
+        let state = self.state();
+        let lost = state.lost.iter().map(|(interface, (count, why))| {
+            format!("{count} packets that `{interface}` sent were lost behind a hold that had ended: {why}")
+        });
+        state.notes.iter().map(line).chain(lost).collect()
     }
 }
 
@@ -264,5 +278,15 @@ mod tests {
         assert_eq!(lines.len(), 1 + MOST_ENDED);
         assert!(lines[0].starts_with("in force since 0 ms: lasting"), "{lines:?}");
         assert!(lines[MOST_ENDED].ends_with("fault 69999"), "{lines:?}");
+    }
+
+    #[test]
+    fn what_is_lost_when_nothing_is_held_is_told_with_its_cause() {
+        let faults = Faults::default();
+        assert_eq!(faults.lines(None), [] as [&str; 0]);
+        faults.lost_behind_hold("a/eth0", 2, "they came faster than they were taken up");
+        faults.lost_behind_hold("a/eth0", 1, "the interface refused them: ENOBUFS");
+        let told = "3 packets that `a/eth0` sent were lost behind a hold that had ended: the interface refused them: ENOBUFS";
+        assert_eq!(faults.lines(None), [told]);
     }
 }

@@ -123,7 +123,7 @@ impl Interface {
 
     /// Switches it on, and puts back the addresses, routes and permanent neighbours that it had when [`down`](Interface::down) was called.
     ///
-    /// It returns when the interface carries packets again, or at once where the other end is off.
+    /// It returns when the interface carries packets again, at the other end of its link, too, or at once where that is off.
     ///
     /// # Errors
     /// The kernel's own; when the test has ended; when its timeout is about to pass and the interface carries nothing yet (the
@@ -138,8 +138,17 @@ impl Interface {
         if let Some(kept) = kept {
             self.put_back(&kept)?;
         }
-        // With the other end off there is no carrier to wait for.
-        let carries = |_: &Node| self.link().map(|link| link.is_running() || !link.carrier);
+        let net = self.node.net().map_err(|error| self.failed("switch on", error))?;
+        let other = net.other_end(&self.node, self.index);
+        // With the other end off there is no carrier to wait for. On the wire in user space it comes later than here.
+        let carries = |_: &Node| {
+            let here = self.link()?;
+            let there = match &other {
+                Some(other) if here.is_running() => other.link().map(|link| link.is_running() || !link.up)?,
+                _ => true,
+            };
+            Ok((here.is_running() || !here.carrier) && there)
+        };
         self.node.blocking_wait_until(&format!("`{self}` to carry packets"), carries)
     }
 

@@ -9,6 +9,7 @@ mod runtimes;
 #[cfg(feature = "dns")]
 mod servers;
 mod sockets;
+mod started;
 mod wait;
 
 use std::collections::HashMap;
@@ -27,6 +28,7 @@ pub use self::endpoint::ToEndpoint;
 pub use self::interface::Interface;
 use self::interface::Kept;
 use self::programs::Programs;
+use self::started::Start;
 use crate::error::{Doing, Error};
 use crate::fault::{Hooked, Station};
 use crate::gateway::GatewayChanges;
@@ -66,6 +68,8 @@ pub(crate) struct NodeState {
     route: Mutex<Option<Arc<RouteSocket>>>,
     /// Its threads that run what it is asked to: one, and more where that one waits.
     workers: Mutex<Vec<Arc<Worker>>>,
+    /// What is started again with it.
+    started: Mutex<Vec<Start>>,
     /// The threads of servers that this crate runs in it.
     servers: Mutex<Vec<Arc<Worker>>>,
     /// What interfaces had before they were switched off.
@@ -107,6 +111,7 @@ impl NodeState {
             namespaces,
             route: Mutex::new(Some(Arc::new(route))),
             workers: Mutex::default(),
+            started: Mutex::default(),
             servers: Mutex::default(),
             kept: Mutex::new(Vec::new()),
             unplugged: Mutex::default(),
@@ -160,8 +165,11 @@ impl NodeState {
         stations.values().for_each(|station| station.stop());
     }
 
-    /// Gives the netlink socket up: an open one keeps the namespace alive.
+    /// Gives the netlink socket up: an open one keeps the namespace alive. Nothing is started any more.
     pub(crate) fn take_route_socket(&self) -> Option<Arc<RouteSocket>> {
+        // What is to be started may hold handles of this node.
+        let started = std::mem::take(&mut *self.started.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(started);
         self.route.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }

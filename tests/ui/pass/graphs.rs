@@ -30,6 +30,12 @@ async fn everything_in_any_order(network: Network, r1: Router, web_server: Node,
     let _node: Node = r1.into();
 }
 
+#[netns_test(nodes(spoke_0, spoke_1, more_0), routers(more_1), links(spoke_0 -- more_1, spoke_1 -- more_1))]
+fn arrays(spoke: [Node; 2], more: [Node; 2]) {
+    assert_eq!(spoke[1].name(), "spoke-1");
+    assert!(more[1].is_router());
+}
+
 #[netns_test(nodes(alone))]
 fn one_node(alone: Node) {
     assert!(alone.interfaces().expect("none").is_empty());
