@@ -70,6 +70,8 @@ impl Proxy {
                     Message::Remove(name) => match pods.remove(&name) {
                         Some(pod) => {
                             pod.remove(&self.certificates);
+                            // Its ports are free when the agent hears of it.
+                            pod.tasks.finished().await;
                             Ok(())
                         }
                         None => Err(io::Error::other(format!("there is no pod `{name}`"))),

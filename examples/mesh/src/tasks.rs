@@ -4,21 +4,31 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// Tasks that end together; its clones are one.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Tasks {
-    tracker: TaskTracker,
+    own: TaskTracker,
+    /// These, and those of all groups beside them.
+    all: TaskTracker,
     kill: CancellationToken,
+}
+
+impl Default for Tasks {
+    fn default() -> Self {
+        let all = TaskTracker::new();
+        Self { own: all.clone(), all, kill: CancellationToken::new() }
+    }
 }
 
 impl Tasks {
     /// Starts a task.
     pub(crate) fn spawn<F: Future<Output: Send + 'static> + Send + 'static>(&self, task: F) {
-        drop(self.tracker.spawn(self.kill.clone().run_until_cancelled_owned(task)));
+        let task = self.kill.clone().run_until_cancelled_owned(task);
+        drop(self.own.spawn(self.all.track_future(task)));
     }
 
     /// Some of these: killing them kills no others.
     pub(crate) fn group(&self) -> Self {
-        Self { tracker: self.tracker.clone(), kill: self.kill.child_token() }
+        Self { own: TaskTracker::new(), all: self.all.clone(), kill: self.kill.child_token() }
     }
 
     /// Drops them all, and with them their connections.
@@ -28,8 +38,8 @@ impl Tasks {
 
     /// Waits until none is left.
     pub(crate) async fn finished(&self) {
-        self.tracker.close();
-        self.tracker.wait().await;
+        self.own.close();
+        self.own.wait().await;
     }
 }
 
