@@ -104,6 +104,7 @@
 pub mod __private;
 
 mod added;
+mod advertise;
 mod artifacts;
 mod bootstrap;
 mod capture;
@@ -165,6 +166,7 @@ pub use netns_test_model::graph::{
 };
 
 pub use crate::added::MacvlanMode;
+pub use crate::advertise::{Advertisement, Advertising};
 pub use crate::capture::{Capture, Captured, Traffic};
 pub use crate::error::Error;
 pub use crate::fault::{Crashed, Fault, Hold};

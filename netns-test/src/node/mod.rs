@@ -6,7 +6,6 @@ mod interface;
 mod names;
 mod programs;
 mod runtimes;
-#[cfg(feature = "dns")]
 mod servers;
 mod sockets;
 mod started;
@@ -519,6 +518,20 @@ impl Node {
         let _inside = self.enter_depth(Depth::Network)?;
         let socket = sys::sockets::packet_sender(interface)?;
         nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::Mark, &mark)?;
+        Ok(socket)
+    }
+
+    /// A socket for what hosts and routers of a link tell each other by ICMPv6, with the hop limit that shows it comes from there.
+    pub(crate) fn icmp6_socket(&self, interface: &str) -> io::Result<OwnedFd> {
+        use nix::sys::socket::{
+            AddressFamily, SockFlag, SockProtocol, SockType, setsockopt, socket, sockopt,
+        };
+        const FROM_THIS_LINK: i32 = 255;
+        let _inside = self.enter_depth(Depth::Network)?;
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let socket = socket(AddressFamily::Inet6, SockType::Raw, flags, SockProtocol::IcmpV6)?;
+        setsockopt(&socket, sockopt::BindToDevice, &interface.into())?;
+        setsockopt(&socket, sockopt::Ipv6MulticastHops, &FROM_THIS_LINK)?;
         Ok(socket)
     }
 

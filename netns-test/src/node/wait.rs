@@ -173,7 +173,7 @@ impl Node {
     }
 
     /// Links, addresses, routes, neighbours and sockets, a line each.
-    fn state(&self) -> io::Result<String> {
+    pub(crate) fn state(&self) -> io::Result<String> {
         let links = self.links()?;
         let mut lines: Vec<String> = links.iter().map(ToString::to_string).collect();
         lines.extend(self.addresses()?.iter().map(|address| address.with_names(&links).to_string()));
