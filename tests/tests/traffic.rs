@@ -1,10 +1,12 @@
 //! Assertions on traffic: a test captures packets, waits for them, and asks what they were.
 
 use std::io;
+use std::sync::Arc;
 
-use netns_test::{Network, Node, Router, netns_test};
+use netns_test::{Captured, Network, Node, Router, netns_test};
 use netns_test_tests::rerun;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::Semaphore;
 
 async fn talk(client: &Node, server: &Node, port: u16, text: &[u8]) -> io::Result<()> {
     let listener = server.listen_tcp(port).await?;
@@ -41,6 +43,39 @@ async fn packets_are_told_with_node_interface_and_way(
         |packet: &&netns_test::Captured| packet.tcp().is_some_and(|tcp| tcp.flags.syn && !tcp.flags.ack);
     assert_eq!(packets.sent().iter().filter(is_syn).count(), 1);
     Ok(())
+}
+
+#[netns_test(nodes = 2)]
+async fn what_is_received_is_shown_after_it_was_sent(a: Node, b: Node, network: Network) -> io::Result<()> {
+    const COUNT: u32 = 3000;
+    let capture = network.capture()?;
+    let _receives = b.bind_udp(7).await?;
+    let (to, window) = ((b.ip(), 7), Arc::new(Semaphore::new(50)));
+    let (room, sender) = (Arc::clone(&window), a.clone());
+    // On another thread, all the time.
+    let sending = a.spawn(async move || {
+        let socket = sender.bind_udp(9).await?;
+        for number in 0..COUNT {
+            room.acquire().await.expect("it is open").forget();
+            socket.send_to(&number.to_be_bytes(), to).await?;
+        }
+        io::Result::Ok(())
+    });
+    let (mut sent, mut received) = (0, 0);
+    let is_last = |packet: &Captured| {
+        if packet.udp().is_none_or(|udp| udp.destination_port != 7) {
+            return false;
+        }
+        let number = u32::from_be_bytes(packet.payload().try_into().expect("four bytes"));
+        let count = if packet.is_sent() { &mut sent } else { &mut received };
+        assert_eq!(number, *count, "{packet}");
+        *count += 1;
+        assert!(received <= sent, "{packet}");
+        window.add_permits(usize::from(!packet.is_sent()));
+        received == COUNT
+    };
+    capture.until("the last datagram", is_last).await?;
+    sending.await.expect("the sender does not panic")
 }
 
 #[netns_test(nodes(client, server), routers(r), links(client -- r, r -- server))]

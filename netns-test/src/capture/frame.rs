@@ -83,6 +83,11 @@ impl Frame {
         }
     }
 
+    /// What comes first: by their times, and what is sent before it is received in the same nanosecond.
+    pub(super) fn order(&self) -> (u64, bool) {
+        (self.time, !self.is_sent())
+    }
+
     pub(crate) fn is_sent(&self) -> bool {
         self.direction == Direction::Sent
     }

@@ -65,6 +65,9 @@ pub(crate) struct Recording {
 struct State {
     /// Each of the node of that number.
     taps: Vec<OwnedFd>,
+    /// What the last reading brought of packets that passed after it had begun: what caused them may lie in a tap that had been
+    /// read before.
+    fresh: Vec<Frame>,
     kept: Recorded,
     first_size: usize,
     last_size: usize,
@@ -102,11 +105,10 @@ impl Recorded {
         self.frames_from(0)
     }
 
-    /// Those after the first `seen` that were read, in the order of their times.
+    /// Those after the first `seen` that were kept, in the order of their times.
     pub(crate) fn frames_from(&self, seen: usize) -> Vec<&Frame> {
         let mut frames: Vec<&Frame> = self.first.iter().chain(&self.last).skip(seen).collect();
-        // What is sent comes before it is received in the same nanosecond; otherwise as they were read.
-        frames.sort_by_key(|frame| (frame.time, !frame.is_sent()));
+        frames.sort_by_key(|frame| frame.order());
         frames
     }
 }
@@ -166,11 +168,18 @@ impl Recording {
 }
 
 impl State {
+    /// Reads the taps one after the other, and keeps what is complete: of a packet that is kept, everything is that was seen before.
     fn drain(&mut self, keep: Keep, buffers: &mut Buffers) -> io::Result<usize> {
+        let (begun, older) = (packets::now(), self.fresh.len());
         let taps = std::mem::take(&mut self.taps);
         let read: io::Result<Vec<usize>> =
             taps.iter().enumerate().map(|(node, tap)| self.drain_tap(node, tap, keep, buffers)).collect();
         self.taps = taps;
+        let mut complete = std::mem::take(&mut self.fresh);
+        // What the reading before has brought is complete by now, whatever its time: clocks are set, too.
+        self.fresh = complete.extract_if(older.., |frame| frame.time > begun).collect();
+        complete.sort_by_key(Frame::order);
+        complete.into_iter().for_each(|frame| self.keep(frame, keep));
         read.map(|read| read.into_iter().max().unwrap_or(0))
     }
 
@@ -193,7 +202,7 @@ impl State {
                 if self.until.is_none_or(|until| seen.time <= until)
                     && let Some(frame) = Frame::new(node, seen)
                 {
-                    self.keep(frame, keep);
+                    self.fresh.push(frame);
                 }
             })?;
             if read == 0 {

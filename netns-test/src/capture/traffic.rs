@@ -285,7 +285,7 @@ impl Capture {
         self.packets_from(0).map(|(traffic, _)| traffic)
     }
 
-    /// Those that were read after the first `seen`, and how many have been read by now.
+    /// Those that were kept after the first `seen`, and how many are kept by now.
     fn packets_from(&self, seen: usize) -> Result<(Traffic, usize), Error> {
         let operation = "read captured packets";
         let net = self.net.upgrade().filter(|net| !net.has_ended());
@@ -317,7 +317,8 @@ impl Capture {
 
     /// Waits for a packet, and returns the first one, which may have passed before.
     ///
-    /// `is_it` is shown every packet once, in the order in which they were read: it may count. `what` says in the error what was waited for, as in "the third SYN".
+    /// `is_it` is shown every packet once, each after those that led to it: sent on one end of a link before received on the other, a
+    /// question before its answer. It may count. `what` says in the error what was waited for, as in "the third SYN".
     ///
     /// # Errors
     /// The test's timeout is about to pass: the error shows the last packets. As for [`packets`](Self::packets).

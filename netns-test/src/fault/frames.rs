@@ -27,9 +27,14 @@ const TO_IP4: u32 = 14 + 16;
 const FROM_IP6: u32 = 14 + 8;
 const TO_IP6: u32 = 14 + 24;
 
+/// `SKF_AD_OFF` and `SKF_AD_MARK` of linux/filter.h.
+const MARK: u32 = 0xffff_f000 + 20;
+
 const LOAD_WORD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
 const LOAD_HALF: u32 = libc::BPF_LD | libc::BPF_H | libc::BPF_ABS;
 const JUMP_IF_EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+const LOAD_BYTE: u32 = libc::BPF_LD | libc::BPF_B | libc::BPF_ABS;
+const JUMP_IF_AT_LEAST: u32 = libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K;
 const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
 
 /// Something to load, and what it has to be.
@@ -95,24 +100,33 @@ fn instruction(code: u32, if_false: u8, k: u32) -> Instruction {
     Instruction { code: code as u16, if_true: 0, if_false, k }
 }
 
+/// How many bytes an instruction loads.
+fn width(load: u32) -> usize {
+    match load {
+        LOAD_WORD => 4,
+        LOAD_HALF => 2,
+        _ => 1,
+    }
+}
+
 impl Test {
     fn holds(&self, frame: &[u8]) -> bool {
-        let length = if self.load == LOAD_WORD { 4 } else { 2 };
         let at = self.at as usize;
-        let loaded = frame.get(at..at + length);
+        let loaded = frame.get(at..at + width(self.load));
         loaded.is_some_and(|bytes| bytes.iter().fold(0, |word, &byte| word << 8 | u32::from(byte)) == self.is)
     }
 }
 
-/// A program that picks out IPv4 and IPv6 packets without this mark, but for neighbour discovery (RFC 4861); what it picks out
-/// has the action of its filter.
+/// A program that picks out IPv4 and IPv6 packets without this mark; what it picks out has the action of its filter. It leaves what
+/// kernels say of themselves: neighbour discovery (RFC 4861) and multicast reports (RFC 3376, 3810), which IPv6 has behind a
+/// hop-by-hop header.
 pub(super) fn redirected(mark: u32) -> Vec<Instruction> {
-    /// `SKF_AD_OFF` and `SKF_AD_MARK` of linux/filter.h.
-    const MARK: u32 = 0xffff_f000 + 20;
-    const LOAD_BYTE: u32 = libc::BPF_LD | libc::BPF_B | libc::BPF_ABS;
-    const JUMP_IF_AT_LEAST: u32 = libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K;
+    const PROTOCOL: u32 = 14 + 9;
     const NEXT_HEADER: u32 = 14 + 6;
-    const ICMP_TYPE: u32 = 14 + 40;
+    /// Of the packet, or of its hop-by-hop header where that comes first.
+    const AFTER_IP6: u32 = 14 + 40;
+    const IGMP: u32 = 2;
+    const HOP_BY_HOP: u32 = 0;
     const ICMP6: u32 = 58;
     let jump = |code: u32, if_true: u8, if_false: u8, k: u32| Instruction {
         code: code as u16,
@@ -122,16 +136,21 @@ pub(super) fn redirected(mark: u32) -> Vec<Instruction> {
     };
     vec![
         instruction(LOAD_WORD, 0, MARK),
-        jump(JUMP_IF_EQUAL, 9, 0, mark),
+        jump(JUMP_IF_EQUAL, 14, 0, mark),
         instruction(LOAD_HALF, 0, ETHER_TYPE),
-        jump(JUMP_IF_EQUAL, 6, 0, libc::ETH_P_IP as u32),
-        jump(JUMP_IF_EQUAL, 0, 6, libc::ETH_P_IPV6 as u32),
+        jump(JUMP_IF_EQUAL, 1, 0, libc::ETH_P_IP as u32),
+        jump(JUMP_IF_EQUAL, 2, 11, libc::ETH_P_IPV6 as u32),
+        instruction(LOAD_BYTE, 0, PROTOCOL),
+        jump(JUMP_IF_EQUAL, 9, 8, IGMP),
         instruction(LOAD_BYTE, 0, NEXT_HEADER),
-        jump(JUMP_IF_EQUAL, 0, 3, ICMP6),
-        instruction(LOAD_BYTE, 0, ICMP_TYPE),
+        jump(JUMP_IF_EQUAL, 4, 0, HOP_BY_HOP),
+        jump(JUMP_IF_EQUAL, 0, 5, ICMP6),
+        instruction(LOAD_BYTE, 0, AFTER_IP6),
         // Router and neighbour solicitations and advertisements, and redirects: 133 to 137.
-        jump(JUMP_IF_AT_LEAST, 0, 1, 133),
-        jump(JUMP_IF_AT_LEAST, 0, 1, 138),
+        jump(JUMP_IF_AT_LEAST, 0, 3, 133),
+        jump(JUMP_IF_AT_LEAST, 2, 3, 138),
+        instruction(LOAD_BYTE, 0, AFTER_IP6),
+        jump(JUMP_IF_EQUAL, 1, 0, ICMP6),
         instruction(RETURN, 0, u32::MAX),
         instruction(RETURN, 0, 0),
     ]
@@ -170,14 +189,16 @@ mod tests {
                     let bytes = frame.get(k as usize..k as usize + length)?;
                     Some(bytes.iter().fold(0_u32, |word, &byte| word << 8 | u32::from(byte)))
                 };
+                let jump_by = |is_so: bool| usize::from(if is_so { if_true } else { if_false });
                 match u32::from(code) {
-                    LOAD_WORD | LOAD_HALF => match load(if u32::from(code) == LOAD_WORD { 4 } else { 2 }) {
+                    // Of a packet without a mark.
+                    LOAD_WORD if k == MARK => accumulator = 0,
+                    code @ (LOAD_WORD | LOAD_HALF | LOAD_BYTE) => match load(width(code)) {
                         Some(loaded) => accumulator = loaded,
                         None => return 0,
                     },
-                    JUMP_IF_EQUAL => {
-                        position += usize::from(if accumulator == k { if_true } else { if_false })
-                    }
+                    JUMP_IF_EQUAL => position += jump_by(accumulator == k),
+                    JUMP_IF_AT_LEAST => position += jump_by(accumulator >= k),
                     RETURN => return k,
                     other => panic!("no such instruction: {other:#x}"),
                 }
@@ -224,6 +245,33 @@ mod tests {
         // The first that matches is not the only one.
         let both = programs(&[Frames::FromIp(b6.into()), Frames::ToIp(b.into())]);
         assert_eq!([&arp, &four, &six].map(|frame| run(&both, frame)), [NEXT, VANISH, NEXT]);
+    }
+
+    #[test]
+    fn what_kernels_say_of_themselves_is_left() {
+        let four = |protocol: u8| {
+            frame(2, 1, 0x0800, &[&[0x45, 0, 0, 28, 0, 0, 0, 0, 64, protocol][..], &[0; 18]].concat())
+        };
+        let six = |next_header: u8, payload: &[u8]| {
+            frame(2, 1, 0x86dd, &[&[0x60, 0, 0, 0, 0, 8, next_header, 64][..], &[0; 32], payload].concat())
+        };
+        let cases = [
+            ("ARP", frame(2, 1, 0x0806, &[0; 28]), false),
+            ("UDP", four(17), true),
+            ("ICMP", four(1), true),
+            ("IGMP", four(2), false),
+            ("UDP", six(17, &[0; 8]), true),
+            ("echo request", six(58, &[128; 8]), true),
+            ("packet too big", six(58, &[2; 8]), true),
+            ("router solicitation", six(58, &[133; 8]), false),
+            ("redirect", six(58, &[137; 8]), false),
+            ("behind the last", six(58, &[138; 8]), true),
+            ("multicast report", six(0, &[58, 0, 5, 2, 0, 0, 1, 0, 143]), false),
+            ("UDP with options", six(0, &[17, 0, 5, 2, 0, 0, 1, 0]), true),
+        ];
+        for (what, frame, is_taken) in cases {
+            assert_eq!(run(&[redirected(7)], &frame), if is_taken { u32::MAX } else { 0 }, "{what}");
+        }
     }
 
     #[test]

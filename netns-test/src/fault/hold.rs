@@ -35,8 +35,8 @@ const ROOM: usize = 64 << 20;
 impl Network {
     /// Holds what two groups of nodes send to each other: packets are kept, and delivered in order when the guard ends.
     ///
-    /// Nothing tells either side. It is about IPv4 and IPv6: questions for neighbours (ARP, neighbour discovery) pass, lest a
-    /// sender's kernel give up. Broadcasts and multicasts are held on links between two nodes, and pass on switches. What waits
+    /// Nothing tells either side. It is about IPv4 and IPv6: what kernels say of themselves passes, questions for neighbours (ARP,
+    /// neighbour discovery), lest a sender's kernel give up, and multicast reports (IGMP, MLD). Broadcasts and multicasts are held on links between two nodes, and pass on switches. What waits
     /// is kept in this process, at most 64 MiB for each interface; what is more is lost, and [`release`](Hold::release) says so.
     ///
     /// # Errors
@@ -51,7 +51,7 @@ impl Network {
     ///     for number in 0..3 {
     ///         from.send_to(&[number], (b.ip(), 7)).await?;
     ///     }
-    ///     a.wait_until("three packets that wait", |_| Ok(hold.held() >= 3)).await?;
+    ///     a.wait_until("three packets that wait", |_| Ok(hold.held() == 3)).await?;
     ///     hold.release()?;
     ///     for number in 0..3 {
     ///         let mut buf = [0];
@@ -159,8 +159,7 @@ impl Hold {
 
     /// How many packets wait because of this hold, or behind one that does.
     ///
-    /// A packet that has just been sent counts when a thread has taken it up, some microseconds later. The kernel's own packets count,
-    /// too: multicast reports for instance.
+    /// A packet that has just been sent counts when a thread has taken it up, some microseconds later.
     pub fn held(&self) -> usize {
         self.stations.iter().map(|station| station.flow().waiting.len()).sum()
     }
