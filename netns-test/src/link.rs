@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use netns_test_model::graph::{Conditions, Wire};
 
 use crate::error::{Doing, Error};
-use crate::netlink::{Batch, Request};
+use crate::netlink::{Batch, NetlinkError, Request, RouteSocket, Shape};
 use crate::network::{Net, Network};
 use crate::node::{Interface, Node};
 use crate::packet::Packet;
@@ -265,10 +265,12 @@ impl LinkHandle {
             return Err(Error::because(operation(), text));
         }
         let mut changed = ChangedConditions { net: Arc::clone(&self.net), index, sides: Vec::new(), id };
+        // What has been changed when the next is refused is put back as the guard is dropped.
         for &side in sides {
-            // What has been changed when the next is refused is put back as the guard is dropped.
+            let mut stack = self.net.links.stack(index, side);
+            put(&self.net, index, side, stack.current(), &conditions)?;
+            stack.changes.push((id, conditions.clone()));
             changed.sides.push(side);
-            change(&self.net, index, side, |stack| stack.changes.push((id, conditions.clone())))?;
         }
         Ok(changed)
     }
@@ -452,12 +454,15 @@ impl ChangedConditions {
 
     fn end(&mut self) -> Result<(), Error> {
         let (net, id) = (&self.net, self.id);
-        let put_back = |side| match change(net, self.index, side, |stack| {
-            stack.changes.retain(|(other, _)| *other != id)
-        }) {
-            // With the network, all of it is gone.
-            Err(_) if net.has_ended() => Ok(()),
-            result => result,
+        let put_back = |side| {
+            let mut stack = net.links.stack(self.index, side);
+            let before = stack.current().clone();
+            stack.changes.retain(|(other, _)| *other != id);
+            match put(net, self.index, side, &before, stack.current()) {
+                // With the network, all of it is gone.
+                Err(_) if net.has_ended() => Ok(()),
+                result => result,
+            }
         };
         let sides = std::mem::take(&mut self.sides);
         sides.into_iter().map(put_back).fold(Ok(()), Result::and)
@@ -472,12 +477,8 @@ impl Drop for ChangedConditions {
     }
 }
 
-/// Changes the stack of a direction, and has the wire do what is on its top.
-fn change(net: &Net, link: usize, side: usize, change: impl FnOnce(&mut Stack)) -> Result<(), Error> {
-    let mut stack = net.links.stack(link, side);
-    let before = stack.current().clone();
-    change(&mut stack);
-    let now = stack.current();
+/// Has the wire of a direction do other things to packets; if it refuses, it does what it did before.
+fn put(net: &Net, link: usize, side: usize, before: &Conditions, now: &Conditions) -> Result<(), Error> {
     match (net.links.wire(link), &net.links.user, net.now().wiring.conditioned[link].ends[side]) {
         (Wire::User, Some(user), _) => {
             user.set_conditions(link, side, now.clone()).doing(|| "change the conditions of a link")
@@ -490,20 +491,41 @@ fn change(net: &Net, link: usize, side: usize, change: impl FnOnce(&mut Stack)) 
             let state = state.ok_or_else(|| Error::because(operation(), "the node has left the network"))?;
             let interface = Node::new(state).interface(name).doing(operation)?;
             let mtu = interface.link().doing(operation)?.mtu;
-            let [before, now] = [&before, now].map(|conditions| kernel::shape(conditions, mtu, seed));
+            let [before, now] = [before, now].map(|conditions| kernel::shape(conditions, mtu, seed));
             let socket = interface.node().route_socket().doing(operation)?;
-            let mut batch = Batch::new();
-            let requests = match (before.is_like(&now), before.is_none()) {
-                (true, _) => Request::change_shape(interface.index(), &now),
-                (false, true) => Request::add_shape(interface.index(), &now),
-                (false, false) => {
-                    batch.push(Request::delete_shape(interface.index()), operation);
-                    Request::add_shape(interface.index(), &now)
-                }
+            let Err(refused) = reshape(&socket, interface.index(), &before, &now, operation) else {
+                return Ok(());
             };
-            requests.into_iter().for_each(|request| batch.push(request, operation));
-            Ok(socket.send(batch)?)
+            // Of two qdiscs, one may be there already.
+            let _absent = socket.request(Request::delete_shape(interface.index()), operation);
+            let put_back = reshape(&socket, interface.index(), &Shape::default(), &before, operation);
+            let refused = kernel::refused(refused, &now, operation);
+            match put_back {
+                Ok(()) => Err(refused),
+                Err(more) => Err(Error::because(operation(), format!("{refused}; and then {more}"))),
+            }
         }
         _ => Ok(()),
     }
+}
+
+/// Has an interface send through other qdiscs, or through the same ones with other parameters.
+fn reshape<'a>(
+    socket: &RouteSocket,
+    interface: u32,
+    before: &Shape,
+    now: &Shape,
+    operation: impl Fn() -> String + Copy + 'a,
+) -> Result<(), NetlinkError> {
+    let mut batch: Batch<'a> = Batch::new();
+    let requests = match (before.is_like(now), before.is_none()) {
+        (true, _) => Request::change_shape(interface, now),
+        (false, true) => Request::add_shape(interface, now),
+        (false, false) => {
+            batch.push(Request::delete_shape(interface), operation);
+            Request::add_shape(interface, now)
+        }
+    };
+    requests.into_iter().for_each(|request| batch.push(request, operation));
+    socket.send(batch)
 }

@@ -92,7 +92,7 @@ async fn datagrams_over_a_router(a: Node, b: Node, r: Router, network: Network) 
     datagrams(&a, &b, || r.interface("eth1").map_err(|_| unreachable!()).and_then(|eth1| eth1.hold())).await
 }
 
-#[netns_test(nodes(a, b), links(a -- b { mtu = 9000 }))]
+#[netns_test(nodes(a, b), links(a -- b { mtu = 9000 }), family = v4)]
 async fn large_packets_are_held_as_well(a: Node, b: Node, network: Network) -> io::Result<()> {
     let (from, to) = (a.bind_udp(9).await?, b.bind_udp(7).await?);
     let hold = network.hold([&a], [&b])?;
@@ -203,6 +203,69 @@ async fn tear_down_ends_holds(a: Node, b: Node, network: Network) -> io::Result<
     until(&a, &hold, 10).await?;
     LEFT.lock().expect("nobody panics").push(hold);
     Ok(())
+}
+
+/// What a link has no room for is no reason to wait: it would take six minutes.
+async fn released_into_a_slow_link(a: Node, b: Node, network: Network) -> io::Result<()> {
+    let (sends, receives) = open(&a, &b, false).await?;
+    let hold = network.hold([&a], [&b])?;
+    for _ in 0..450 {
+        sends.send(&[0; 1000]).await?;
+    }
+    until(&a, &hold, 450).await?;
+    hold.release()?;
+    receives.recv(&mut [0; 1000]).await?;
+    Ok(())
+}
+
+#[netns_test(nodes(a, b), links(a -- b { rate = 10kbit, queue = 4mib, wire = kernel }, b -> a { rate = 1gbit }))]
+async fn a_slow_link_of_the_kernel_does_not_stop_the_test(
+    a: Node,
+    b: Node,
+    network: Network,
+) -> io::Result<()> {
+    released_into_a_slow_link(a, b, network).await
+}
+
+#[netns_test(nodes(a, b), links(a -- b { rate = 10kbit, queue = 4mib, wire = user }, b -> a { rate = 1gbit }))]
+async fn a_slow_link_in_user_space_does_not_stop_the_test(
+    a: Node,
+    b: Node,
+    network: Network,
+) -> io::Result<()> {
+    released_into_a_slow_link(a, b, network).await
+}
+
+/// More than the sending socket has room for, and less than the receiver's buffer has in a second.
+#[netns_test(nodes(a, b), links(a -- b { rate = 100kbit, queue = 4mib, wire = kernel }))]
+async fn what_waits_for_room_keeps_its_order(a: Node, b: Node, network: Network) -> io::Result<()> {
+    const COUNT: u32 = 320;
+    let (sends, receives) = open(&a, &b, false).await?;
+    let hold = network.hold([&a], [&b])?;
+    send(&sends, 0..COUNT).await?;
+    until(&a, &hold, COUNT as usize).await?;
+    hold.release()?;
+    send(&sends, COUNT..COUNT + 10).await?;
+    // Held once more behind them.
+    let hold = network.hold([&a], [&b])?;
+    send(&sends, COUNT + 10..COUNT + 20).await?;
+    arrive(&receives, 0..COUNT).await?;
+    hold.release()?;
+    arrive(&receives, COUNT..COUNT + 20).await
+}
+
+#[netns_test(nodes(a, b), links(a -- b { rate = 1mbit, queue = 10packets, wire = kernel }))]
+async fn a_short_queue_drops_what_is_released_as_it_drops_all(
+    a: Node,
+    b: Node,
+    network: Network,
+) -> io::Result<()> {
+    let (sends, receives) = open(&a, &b, false).await?;
+    let hold = network.hold([&a], [&b])?;
+    send(&sends, 0..1000).await?;
+    until(&a, &hold, 1000).await?;
+    hold.release()?;
+    arrive(&receives, 0..1).await
 }
 
 /// More than is kept: 64 MiB for each interface.

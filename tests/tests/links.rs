@@ -595,6 +595,27 @@ async fn kernel_doubles_reorders_and_corrupts(a: Node, b: Node, network: Network
     Ok(())
 }
 
+/// A rate alone takes no netem, which not every kernel has.
+#[netns_test(nodes(a, b), links(a -- b { rate = 10mbit, wire = kernel }))]
+async fn the_kernel_keeps_to_a_rate_without_netem(a: Node, b: Node, network: Network) -> io::Result<()> {
+    let link = network.link(&a, &b)?;
+    let qdisc = || a.interface("eth0")?.link().map(|link| link.qdisc);
+    assert_eq!((link.wire(), qdisc()?.as_str()), (Some(Wire::Kernel), "tbf"));
+    bulk(&a, &b, 100_000).await?;
+    // What is refused changes nothing, and is the test's own business.
+    match link.set_conditions(Conditions::new().rate(Rate::mbit(20)).delay(ms(1))) {
+        Ok(slow) => slow.repair()?,
+        Err(error) => {
+            let error = error.to_string();
+            assert!(error.contains("this kernel has no netem or no tbf"), "{error}");
+        }
+    }
+    assert_eq!(qdisc()?, "tbf");
+    assert_eq!(link.from(&a)?.conditions(), Conditions::new().rate(Rate::mbit(10)));
+    bulk(&a, &b, 100_000).await?;
+    Ok(())
+}
+
 #[netns_test(nodes(a, b), links(a -- b { loss = 1%, wire = kernel }))]
 #[ignore = "wants a kernel with netem"]
 async fn kernel_takes_segments_one_by_one(a: Node, b: Node) -> io::Result<()> {

@@ -2,7 +2,8 @@
 //!
 //! What a held interface sends is led to a station: by a filter, through a veth of its own, to a thread that keeps the packets and
 //! sends them by the interface when they may go. The station stays when the last hold has ended, and passes on what comes: if
-//! packets went past it again, they would overtake others.
+//! packets went past it again, they would overtake others. Nobody waits for a slow link: what it has no room for yet, the thread sends
+//! when it has.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -11,6 +12,7 @@ use std::panic::Location;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{MsgFlags, send};
@@ -116,7 +118,10 @@ impl Interface {
         match other {
             Some(other) => held.push((other, vec![Frames::All])),
             None => {
-                let mac = self.link().doing(operation)?.mac.unwrap_or_default();
+                let mac = self.link().doing(operation)?.mac;
+                let mac = mac.ok_or_else(|| {
+                    Error::because(operation(), "it has no MAC address: no frame is known to be for it")
+                })?;
                 for node in net.nodes().into_iter().map(Node::new).filter(|node| !node.is(self.node())) {
                     held.extend(
                         node.known_interfaces().into_iter().map(|end| (end, vec![Frames::ToMac(mac)])),
@@ -171,6 +176,9 @@ impl Hold {
 
     /// Delivers the packets, as far as no other hold concerns them, and ends the hold.
     ///
+    /// It does not wait: what a slow link has no room for yet follows when it has, in order and before whatever is sent later. On the
+    /// link they are packets as all others: it may lose them, and its queue drops those that it is too short for.
+    ///
     /// # Errors
     /// Packets were lost: there was no room for them, or the interface refused them.
     pub fn release(mut self) -> Result<(), Error> {
@@ -215,6 +223,9 @@ struct Flow {
     open: Option<Open>,
     holds: Vec<Holding>,
     waiting: VecDeque<Vec<u8>>,
+    /// What nothing holds any more, and the interface had no room for.
+    leaving: VecDeque<Vec<u8>>,
+    /// Of both.
     bytes: usize,
     /// How many packets were lost, and why the last ones were.
     lost: u64,
@@ -224,8 +235,8 @@ struct Flow {
 struct Open {
     /// Sends by the interface. What it sends is marked, and so comes here no more.
     sender: OwnedFd,
-    /// The thread ends when this is closed.
-    _stop: OwnedFd,
+    /// Rung when there is something for the thread to send; it ends when this is closed.
+    bell: OwnedFd,
 }
 
 /// What one hold is about.
@@ -245,6 +256,50 @@ impl Flow {
     fn lost_since(&self, number: u16) -> u64 {
         let hold = self.holds.iter().find(|hold| hold.number == number);
         hold.map_or(0, |hold| self.lost - hold.lost_before)
+    }
+
+    /// Keeps a frame in one of the two rows, if there is room.
+    fn keep(&mut self, frame: &[u8], row: impl FnOnce(&mut Self) -> &mut VecDeque<Vec<u8>>) {
+        if self.bytes + frame.len() > ROOM {
+            return self.lose(1, "there was no room for more than 64 MiB");
+        }
+        self.bytes += frame.len();
+        row(self).push_back(frame.to_vec());
+    }
+
+    /// Sends a frame; `false` if the interface has no room for it now.
+    fn send(&mut self, frame: &[u8]) -> bool {
+        loop {
+            let Some(open) = &self.open else { return true };
+            match send(open.sender.as_raw_fd(), frame, MsgFlags::MSG_DONTWAIT) {
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => return false,
+                // The interface's own queue is too short, as it is for all that is sent: what happens on the link is no loss here.
+                Ok(_) | Err(Errno::ENOBUFS) => return true,
+                Err(error) => {
+                    self.lose(1, &format!("the interface refused them: {error}"));
+                    return true;
+                }
+            }
+        }
+    }
+
+    /// Sends what may go, as far as there is room.
+    fn send_leaving(&mut self) {
+        while let Some(frame) = self.leaving.pop_front() {
+            if !self.send(&frame) {
+                return self.leaving.push_front(frame);
+            }
+            self.bytes -= frame.len();
+        }
+    }
+
+    /// Has the thread send what may go.
+    fn ring(&self) {
+        if let Some(open) = &self.open {
+            // A pipe that is full has been rung often enough.
+            let _rung = nix::unistd::write(&open.bell, &[0]);
+        }
     }
 
     fn lose(&mut self, count: u64, why: &str) {
@@ -274,6 +329,7 @@ impl Station {
         flow.open = None;
         flow.holds.clear();
         flow.waiting.clear();
+        flow.leaving.clear();
         flow.bytes = 0;
     }
 
@@ -293,25 +349,19 @@ impl Station {
     /// Keeps a frame, or passes it on.
     fn take(&self, frame: &[u8]) {
         let mut flow = self.flow();
-        if !flow.holds(frame) {
-            self.send(&mut flow, frame);
-        } else if flow.bytes + frame.len() > ROOM {
-            flow.lose(1, "there was no room for more than 64 MiB");
-        } else {
-            flow.bytes += frame.len();
-            flow.waiting.push_back(frame.to_vec());
+        flow.send_leaving();
+        if flow.holds(frame) {
+            flow.keep(frame, |flow| &mut flow.waiting);
+        } else if !flow.leaving.is_empty() || !flow.send(frame) {
+            flow.keep(frame, |flow| &mut flow.leaving);
         }
     }
 
-    fn send(&self, flow: &mut Flow, frame: &[u8]) {
-        loop {
-            let Some(open) = &flow.open else { return };
-            match send(open.sender.as_raw_fd(), frame, MsgFlags::empty()) {
-                Err(Errno::EINTR) => {}
-                Err(error) => return flow.lose(1, &format!("the interface refused them: {error}")),
-                Ok(_) => return,
-            }
-        }
+    /// Sends what may go, as far as there is room; whether there was room for all.
+    fn go_on(&self) -> bool {
+        let mut flow = self.flow();
+        flow.send_leaving();
+        flow.leaving.is_empty()
     }
 
     /// Ends a hold. Under the lock, so that nothing overtakes what goes now.
@@ -320,14 +370,13 @@ impl Station {
         let Some(hold) = flow.holds.iter().position(|hold| hold.number == number) else { return Ok(()) };
         let lost_before = flow.holds.remove(hold).lost_before;
         let waiting = std::mem::take(&mut flow.waiting);
-        flow.bytes = 0;
-        for frame in waiting {
-            if flow.holds(&frame) {
-                flow.bytes += frame.len();
-                flow.waiting.push_back(frame);
-            } else {
-                self.send(&mut flow, &frame);
-            }
+        let (waiting, free): (VecDeque<_>, VecDeque<_>) =
+            waiting.into_iter().partition(|frame| flow.holds(frame));
+        flow.waiting = waiting;
+        flow.leaving.extend(free);
+        flow.send_leaving();
+        if !flow.leaving.is_empty() {
+            flow.ring();
         }
         match flow.lost - lost_before {
             0 => Ok(()),
@@ -345,16 +394,18 @@ impl Station {
         let name = format!("hold{}", interface.index());
         let near = interface.node().route_socket().doing(operation)?;
         let sender = interface.node().packet_sender(interface.index(), MARK).doing(operation)?;
-        let (stopped, stop) = pipe2(nix::fcntl::OFlag::O_CLOEXEC).doing(operation)?;
+        let room = sender.try_clone().doing(operation)?;
+        let (heard, bell) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).doing(operation)?;
         let station = Arc::new(Self {
             interface: interface.to_string(),
             near: std::sync::OnceLock::new(),
             flow: Mutex::new(Flow {
                 net: Arc::downgrade(&net),
                 interface: interface.to_string(),
-                open: Some(Open { sender, _stop: stop }),
+                open: Some(Open { sender, bell }),
                 holds: Vec::new(),
                 waiting: VecDeque::new(),
+                leaving: VecDeque::new(),
                 bytes: 0,
                 lost: 0,
                 why: String::new(),
@@ -369,7 +420,7 @@ impl Station {
             match built {
                 Ok((far, near_index)) => {
                     let _waiting = tell.send(Ok(near_index));
-                    far.serve(&weak, &stopped);
+                    far.serve(&weak, &heard, &room);
                 }
                 Err(error) => {
                     let _waiting = tell.send(Err(error));
@@ -436,22 +487,29 @@ impl Far {
         Ok((Self { socket }, near_index))
     }
 
-    /// Brings what comes to the station, until that is stopped or gone.
-    fn serve(mut self, station: &Weak<Station>, stopped: &OwnedFd) {
+    /// Brings what comes to the station, until that is stopped or gone, and has it send what may go when there is `room`.
+    fn serve(mut self, station: &Weak<Station>, bell: &OwnedFd, room: &OwnedFd) {
         let mut frame = Vec::new();
         loop {
+            let has_gone = match station.upgrade() {
+                Some(station) => station.go_on(),
+                None => return,
+            };
             let mut events = [
                 PollFd::new(self.socket.as_fd(), PollFlags::POLLIN),
-                PollFd::new(stopped.as_fd(), PollFlags::POLLIN),
+                PollFd::new(bell.as_fd(), PollFlags::POLLIN),
+                PollFd::new(room.as_fd(), PollFlags::POLLOUT),
             ];
-            match poll(&mut events, PollTimeout::NONE) {
+            let asked = if has_gone { &mut events[..2] } else { &mut events[..] };
+            match poll(asked, PollTimeout::NONE) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(error) => return fail(station, &format!("poll: {error}")),
             }
-            let [heard, stops] = events.map(|event| event.revents().unwrap_or(PollFlags::empty()));
-            if !stops.is_empty() {
+            let [heard, rung, _] = events.map(|event| event.revents().unwrap_or(PollFlags::empty()));
+            if rung.contains(PollFlags::POLLHUP) {
                 return;
             }
+            while matches!(nix::unistd::read(bell, &mut [0; 64]), Ok(64)) {}
             if heard.contains(PollFlags::POLLERR) {
                 match self.socket.take_error() {
                     Ok(None) => {}

@@ -39,7 +39,8 @@ pub(super) fn choose(plan: &Plan) -> Result<Vec<Wire>, Error> {
         match said {
             _ if is_beyond => Ok(Wire::User),
             Some(Wire::User) => Ok(Wire::User),
-            Some(_) if has_netem()? => Ok(Wire::Kernel),
+            // A rate alone takes no netem.
+            Some(_) if !needs_netem(link) || has_netem()? => Ok(Wire::Kernel),
             Some(_) => {
                 let text = "this kernel has no netem (CONFIG_NET_SCH_NETEM; some distributions have it in a package of more \
                             modules): leave it to the wire in user space, without `wire = kernel` and NETNS_TEST_WIRE";
@@ -49,6 +50,10 @@ pub(super) fn choose(plan: &Plan) -> Result<Vec<Wire>, Error> {
         }
     };
     plan.wiring.conditioned.iter().map(choose).collect()
+}
+
+fn needs_netem(link: &Conditioned) -> bool {
+    link.conditions.iter().any(|conditions| kernel::shape(conditions, super::DEFAULT_MTU, 0).netem.is_some())
 }
 
 /// Whether the kernel has netem: tried, once, in a namespace that is good for nothing else. The calling thread stays there.
@@ -100,7 +105,10 @@ pub(super) fn shape(
             let mtu = interface.mtu.unwrap_or(super::DEFAULT_MTU);
             let shape = kernel::shape(conditions, mtu, kernel::seed(seed, link, side));
             let requests = Request::add_shape(interface.index, &shape);
-            send(&nodes[end.node].1, requests, || format!("`{}/{}`", node.name, interface.name))?;
+            let name = || format!("`{}/{}`", node.name, interface.name);
+            send(&nodes[end.node].1, requests, name).map_err(|error| {
+                kernel::refused(error, &shape, || format!("put the conditions of the link on {}", name()))
+            })?;
         }
     }
     Ok(())

@@ -161,19 +161,25 @@ impl Interception {
 
     /// Lets the first `count` of them go.
     pub fn release_first(&self, count: usize) {
-        let mut held = self.interceptor.held();
+        self.release_from(&mut self.interceptor.held(), count);
+        (self.ring)();
+    }
+
+    fn release_from(&self, held: &mut Held, count: usize) {
         let count = count.min(held.frames.len());
         self.desk.outgoing().extend(held.frames.drain(..count));
-        drop(held);
-        (self.ring)();
     }
 }
 
 impl Drop for Interception {
     fn drop(&mut self) {
-        // What it held goes first: packets that come now are still held until it is gone.
-        self.interceptor.held().has_ended = true;
-        self.release();
+        // In one go: what comes from here on is not held any more, and must not overtake what was.
+        {
+            let mut held = self.interceptor.held();
+            held.has_ended = true;
+            self.release_from(&mut held, usize::MAX);
+        }
+        (self.ring)();
         self.desk.interceptors().retain(|other| other.id != self.interceptor.id);
     }
 }

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use netns_test_model::graph::{Conditions, Ecn, Loss, Percent, Queue};
+use nix::libc;
 
 use super::fate::Row;
-use crate::netlink::{Model, Netem, Shape, Tbf};
+use crate::error::Error;
+use crate::netlink::{Model, Netem, NetlinkError, Shape, Tbf};
 
 /// The length of an Ethernet header.
 const HEADER: u64 = 14;
@@ -38,6 +40,24 @@ pub(crate) fn shape(conditions: &Conditions, mtu: u32, seed: u64) -> Shape {
     };
     let does_nothing = netem == Netem { seed, ..Netem::default() };
     Shape { netem: (!does_nothing).then_some(netem), tbf: tbf(conditions, mtu) }
+}
+
+/// The error for a shape that the kernel refused, with what is missing from it.
+pub(crate) fn refused(error: NetlinkError, shape: &Shape, operation: impl Fn() -> String) -> Error {
+    let is_missing = matches!(error.source.raw_os_error(), Some(libc::ENOENT | libc::EOPNOTSUPP));
+    let missing = match (shape.netem, shape.tbf) {
+        (Some(_), None) => "netem (CONFIG_NET_SCH_NETEM)",
+        (None, Some(_)) => "tbf (CONFIG_NET_SCH_TBF)",
+        (Some(_), Some(_)) => "netem or no tbf (CONFIG_NET_SCH_NETEM, CONFIG_NET_SCH_TBF)",
+        (None, None) => return error.into(),
+    };
+    match is_missing {
+        true => {
+            let text = format!("this kernel has no {missing}: declare the link with `wire = user`");
+            Error::because(operation(), text)
+        }
+        false => error.into(),
+    }
 }
 
 /// What the kernel's random numbers follow in one direction of one link.
