@@ -3,12 +3,13 @@
 //! As in `report.rs`, each fault is planted in a test that fails over it.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use netns_test::dns::Server;
-use netns_test::{Node, Router, netns_test};
+use netns_test::{Captured, Conditions, Network, Node, Router, netns_test};
 use netns_test_tests::{Outcome, rerun};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 
 /// The output of the test `name`, run by the user who runs the proof and without any privilege.
 #[track_caller]
@@ -41,12 +42,21 @@ fn drop_all(socket: &impl std::os::fd::AsRawFd) {
     assert_eq!(result, 0, "{}", io::Error::last_os_error());
 }
 
-#[netns_test(nodes = 2, family = v4, timeout = 1500ms)]
+#[netns_test(nodes = 2, family = v4)]
 #[ignore = "fails on purpose"]
 async fn dropped_syn(client: Node, server: Node) -> io::Result<()> {
     let listener = server.listen_tcp(80).await?;
     drop_all(&listener);
-    client.connect_tcp("server:80").await.map(drop)
+    let capture = server.capture()?;
+    let _asking = client.spawn(async || TcpStream::connect("server:80").await.map(drop));
+    let mut asked = 0;
+    // The kernel tries again after a second.
+    let second = |packet: &Captured| {
+        asked += u32::from(packet.tcp().is_some_and(|tcp| tcp.flags.syn));
+        asked == 2
+    };
+    capture.until("the second SYN", second).await?;
+    panic!("there is no answer");
 }
 
 #[test]
@@ -79,16 +89,18 @@ fn a_refused_port() {
     );
 }
 
-#[netns_test(nodes(client, server), routers(r), links(client -- r, r -- server), family = v4, timeout = 1500ms)]
+#[netns_test(nodes(client, server), routers(r), links(client -- r, r -- server), family = v4)]
 #[ignore = "fails on purpose"]
-async fn mtu_black_hole(client: Node, server: Node, _r: Router) -> io::Result<()> {
+async fn mtu_black_hole(client: Node, server: Node, r: Router) -> io::Result<()> {
     let listener = server.listen_tcp(80).await?;
     let mut out = client.connect_tcp("server:80").await?;
-    let (mut inside, _) = listener.accept().await?;
+    let _inside = listener.accept().await?;
     // Behind the router's back: it goes on to send what it takes for small enough.
     server.interface("eth0")?.set_mtu(1280)?;
+    let capture = r.interface("eth1")?.capture()?;
     out.write_all(&[0; 1448]).await?;
-    inside.read_exact(&mut [0; 1448]).await.map(drop)
+    capture.until("the large packet", |packet| packet.payload().len() == 1448).await?;
+    panic!("it does not arrive");
 }
 
 #[test]
@@ -105,12 +117,15 @@ fn an_mtu_black_hole() {
     );
 }
 
-#[netns_test(nodes = 2, dns = server, family = v4, timeout = 1500ms)]
+#[netns_test(nodes = 2, dns = server, family = v4)]
 #[ignore = "fails on purpose"]
 async fn silent_dns(client: Node, server: Node) -> io::Result<()> {
     let dns = Server::start(&server)?;
     let _silence = dns.silence();
-    client.connect_tcp("db.test:5432").await.map(drop)
+    let _asking = client.spawn(async || TcpStream::connect("db.test:5432").await.map(drop));
+    // Of both types; the resolver asks again after five seconds.
+    server.wait_until("two questions", |_| Ok(dns.queries().len() == 2)).await?;
+    panic!("there is no answer");
 }
 
 #[test]
@@ -126,7 +141,7 @@ fn a_name_server_that_does_not_answer() {
     );
 }
 
-#[netns_test(nodes(client, server), routers(home { nat = home, uplink = server }), links(client -- home, home -- server), family = v4, timeout = 1s)]
+#[netns_test(nodes(client, server), routers(home { nat = home, uplink = server }), links(client -- home, home -- server), family = v4)]
 #[ignore = "fails on purpose"]
 async fn expired_mapping(client: Node, server: Node, home: Router) -> io::Result<()> {
     let (out, inside) = (client.bind_udp(9).await?, server.bind_udp(7).await?);
@@ -134,8 +149,10 @@ async fn expired_mapping(client: Node, server: Node, home: Router) -> io::Result
     let (_, peer) = inside.recv_from(&mut [0; 64]).await?;
     // As its time-out does it.
     home.flush_nat()?;
+    let capture = home.capture()?;
     inside.send_to(b"a late answer", peer).await?;
-    out.recv_from(&mut [0; 64]).await.map(drop)
+    capture.until("the answer", |packet| packet.contains("a late answer")).await?;
+    panic!("it does not get to the client");
 }
 
 #[test]
@@ -154,10 +171,17 @@ fn an_expired_nat_mapping() {
 
 #[netns_test(nodes(client, server), links(client -- server { delay = 20ms }), family = v4)]
 #[ignore = "fails on purpose"]
-async fn slow_link(client: Node, server: Node) {
+async fn slow_link(client: Node, server: Node, network: Network) {
     let _listener = server.listen_tcp(80).await.expect("it is free");
     client.connect_tcp("server:80").await.expect("it listens");
+    // Longer than a busy machine takes from here to the panic.
+    let slower = Conditions::new().delay(Duration::from_secs(60));
+    let there = network.link(&client, &server).and_then(|link| link.from(&client)).expect("it is there");
+    let _slower = there.set_conditions(slower).expect("it is taken");
     client.bind_udp(9).await.expect("free").send_to(b"on its way", (server.ip(), 10)).await.expect("sent");
+    // What the delay that was declared would take is over.
+    let over = Instant::now() + Duration::from_millis(200);
+    client.wait_until("time that passes", |_| Ok(Instant::now() > over)).await.expect("it passes");
     panic!("on purpose");
 }
 
@@ -192,14 +216,17 @@ fn a_datagram_that_nobody_takes() {
     );
 }
 
-#[netns_test(nodes(client, server, other), routers(r), links(client -- r, r -- server, r -- other), family = v4, timeout = 1500ms)]
+#[netns_test(nodes(client, server, other), routers(r), links(client -- r, r -- server, r -- other), family = v4)]
 #[ignore = "fails on purpose"]
 async fn wrong_route(client: Node, server: Node, other: Node, r: Router) -> io::Result<()> {
     let _listener = server.listen_tcp(80).await?;
     let route = format!("{}/32", server.ip());
     let gateway = other.ip().to_string();
     assert!(r.command("ip").args(["route", "add", &route, "via", &gateway]).status().await?.success());
-    client.connect_tcp("server:80").await.map(drop)
+    let capture = other.capture()?;
+    let _asking = client.spawn(async || TcpStream::connect("server:80").await.map(drop));
+    capture.until("a SYN", |packet| packet.tcp().is_some_and(|tcp| tcp.flags.syn)).await?;
+    panic!("there is no answer");
 }
 
 #[cfg(feature = "programs")]

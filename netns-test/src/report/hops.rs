@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::data::Direction;
 use crate::capture::{Link, Recorded};
 use crate::packet::{Packet, Repeats};
 use crate::plan::{End, Plan};
@@ -49,7 +50,8 @@ pub(super) struct Links {
 }
 
 impl Links {
-    pub(super) fn of(plan: &Plan) -> Self {
+    /// Those of a plan, with what they do to packets now, which the test may have changed.
+    pub(super) fn of(plan: &Plan, directions: &[Direction]) -> Self {
         let place = |end: &End| Place {
             node: end.node,
             interface: plan.nodes[end.node].interfaces[end.interface].index,
@@ -62,9 +64,11 @@ impl Links {
         let of: HashMap<Place, usize> = of.collect();
         let since = plan.wiring.replugged.iter().map(|(end, at)| (place(end), *at)).collect();
         let mut slowness = vec![0; ends.len()];
-        for conditioned in &plan.wiring.conditioned {
+        for (index, conditioned) in plan.wiring.conditioned.iter().enumerate() {
             let link = conditioned.ends.iter().flatten().find_map(|end| of.get(&place(end)));
-            let delays = conditioned.conditions.iter().map(|conditions| {
+            let now = directions.iter().filter(|direction| direction.link == index);
+            let all = conditioned.conditions.iter().chain(now.map(|direction| &direction.conditions));
+            let delays = all.map(|conditions| {
                 conditions.delay.unwrap_or_default() + conditions.jitter.unwrap_or_default()
             });
             if let (Some(&link), Some(delay)) = (link, delays.max()) {

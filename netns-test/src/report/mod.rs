@@ -253,7 +253,7 @@ pub(crate) fn report(net: &Arc<Net>, how: &How, passed: bool) -> Option<String> 
         How::TimedOut => "it timed out",
     };
     let started = net.clock.started.get();
-    let packets = packets::between(net, &plan, net.report.started(), taken.time);
+    let packets = packets::between(net, &plan, &snapshot.directions, net.report.started(), taken.time);
     let packets = packets.unwrap_or_else(|why_not| {
         snapshot.gaps.push(why_not);
         data::Packets { started: net.report.started(), ..data::Packets::default() }

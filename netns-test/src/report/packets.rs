@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use super::data::Packets;
+use super::data::{Direction, Packets};
 use super::hops::{Links, hops};
 use super::signs::plural;
 use crate::capture::{self, Frame, Interface, Link, Recorded};
@@ -40,7 +40,13 @@ pub(super) fn write_page(net: &Net, page: &str) -> Result<(), Error> {
 }
 
 /// The packets of a time, for the report; `Err` is why there are none, or that some are missing.
-pub(super) fn between(net: &Net, plan: &Plan, from: u64, until: u64) -> Result<Packets, String> {
+pub(super) fn between(
+    net: &Net,
+    plan: &Plan,
+    directions: &[Direction],
+    from: u64,
+    until: u64,
+) -> Result<Packets, String> {
     let mut recorded = match net.packets.so_far() {
         None => return Ok(Packets { started: from, ..Packets::default() }),
         Some(recorded) => recorded.map_err(|why_not| format!("its packets: {why_not}"))?,
@@ -80,7 +86,7 @@ pub(super) fn between(net: &Net, plan: &Plan, from: u64, until: u64) -> Result<P
         }
         None => false,
     });
-    let links = Links::of(plan);
+    let links = Links::of(plan, directions);
     Ok(Packets { hops: hops(&recorded, &links, until), links, started: from, notes })
 }
 
