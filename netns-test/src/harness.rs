@@ -287,8 +287,11 @@ type Ended = (Option<Arc<Net>>, Ending, Result<Vec<Leftover>, Error>);
 fn wait(test: &TestCase, progress: &mpsc::Receiver<Progress>, stop: &Stop, claimed: &AtomicBool) -> Ended {
     let mut net: Option<Arc<Net>> = None;
     let mut body_ended = false;
+    // How long a body that has panicked in time may take to end.
+    let mut unwinds_until = None;
     loop {
         let deadline = net.as_ref().filter(|_| !body_ended).and_then(|net| net.clock.deadline());
+        let deadline = unwinds_until.filter(|_| !body_ended).or(deadline);
         let received = match deadline {
             Some(deadline) => progress.recv_timeout(deadline.saturating_duration_since(Instant::now())),
             None => progress.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -297,6 +300,13 @@ fn wait(test: &TestCase, progress: &mpsc::Receiver<Progress>, stop: &Stop, claim
             Ok(Progress::Started(started)) => net = Some(started),
             Ok(Progress::BodyEnded) => body_ended = true,
             Ok(Progress::Ended(ending, leftovers)) => return (net, ending, leftovers),
+            // What looks at a panic takes its time, and that is not the body's.
+            Err(RecvTimeoutError::Timeout)
+                if unwinds_until.is_none()
+                    && net.as_ref().is_some_and(|net| net.witness.let_panics_be_seen()) =>
+            {
+                unwinds_until = Some(Instant::now() + panics::UNWINDING);
+            }
             Err(RecvTimeoutError::Timeout) => {
                 if let (false, Some(net)) = (claimed.swap(true, Ordering::AcqRel), &net) {
                     let leftovers = time_out(test, net, stop);

@@ -16,7 +16,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use nix::unistd::gettid;
@@ -32,6 +32,8 @@ pub(crate) struct Witness {
     open: AtomicUsize,
     /// The guards under which panics are allowed: in all of the network, or in one node and in the body.
     allowing: Mutex<Vec<Option<String>>>,
+    /// When the last of them had been looked at.
+    looked: Mutex<Option<Instant>>,
     /// The polls of [`Watched`] futures that go on right now.
     polls: Mutex<Vec<Polling>>,
 }
@@ -149,6 +151,17 @@ impl Witness {
         self.open.load(Ordering::Acquire) == 0
     }
 
+    /// Waits until no panic is being looked at any more. Tells whether one was, or has been just now: it may be about to end
+    /// whatever it unwinds.
+    pub(crate) fn let_panics_be_seen(&self) -> bool {
+        let began = Instant::now();
+        while !self.is_quiet() && began.elapsed() < PATIENCE {
+            thread::sleep(Duration::from_millis(1));
+        }
+        let looked = *self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        looked.is_some_and(|at| at + UNWINDING > began)
+    }
+
     /// All panics, by number.
     pub(crate) fn all(&self) -> Vec<Record> {
         self.records().clone()
@@ -201,6 +214,13 @@ thread_local! {
     /// The task that died last on this thread, until something else runs here.
     static DIED: RefCell<Option<Died>> = const { RefCell::new(None) };
 }
+
+/// How long panics may take to be looked at: on a busy machine the names of the frames of a large program take seconds. More
+/// is only needed where somebody's panic hook blocks.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long unwinding may take on a busy machine.
+pub(crate) const UNWINDING: Duration = Duration::from_millis(500);
 
 /// How often in a row a thread is seen not to run before it counts as blocked.
 const RESTED: u32 = 20;
@@ -519,6 +539,7 @@ impl Noted {
 
 impl Drop for Noted {
     fn drop(&mut self) {
+        *self.record.net.witness.looked.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         self.record.net.witness.open.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -21,14 +21,10 @@ use crate::node::Node;
 use crate::panics::AllowPanics;
 use crate::processes::{Children, Ticks};
 use crate::wire::THREAD;
-use crate::{mounts, processes, sys};
+use crate::{mounts, panics, processes, sys};
 
 /// How long threads that still run may take to come to rest, after which they count as spinning.
 const PATIENCE: Duration = Duration::from_millis(500);
-
-/// How long panics may take to be looked at: on a busy machine the names of the frames of a large program take seconds. More
-/// is only needed where somebody's panic hook blocks.
-const PATIENCE_WITH_PANICS: Duration = Duration::from_secs(10);
 
 /// A thread that outlived its test.
 #[derive(Debug)]
@@ -257,7 +253,7 @@ fn come_to_rest(
         }
         let at_rest = threads.iter().all(|(_, leftover)| !leftover.spins);
         // A panic that is caught counts as lost until that is known.
-        let is_quiet = net.witness.is_quiet() || started.elapsed() > PATIENCE_WITH_PANICS;
+        let is_quiet = net.witness.is_quiet() || started.elapsed() > panics::PATIENCE;
         if !is_quiet {
             quiet_since = Instant::now();
         }

@@ -1,6 +1,7 @@
 //! Promise 6: nothing is lost. What fails anywhere fails the test, with its own message and place.
 
-use std::time::Duration;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use netns_test::{Argument, Error, FromNetwork, Network, Node, netns_test};
 use netns_test_tests::{Rerun, rerun};
@@ -278,7 +279,7 @@ fn exit_and_abort_fail_the_process() {
 }
 
 /// What ends the process after its test has ended.
-static EXITS_LATER: std::sync::OnceLock<std::sync::mpsc::Sender<()>> = std::sync::OnceLock::new();
+static EXITS_LATER: OnceLock<std::sync::mpsc::Sender<()>> = OnceLock::new();
 
 #[netns_test]
 #[ignore = "fails on purpose"]
@@ -489,6 +490,47 @@ fn a_test_that_replaces_the_panic_hook_hides_no_panic_of_later_ones() {
     assert!(asked <= 1, "{outcome}");
 }
 
+/// When the test that panics in time times out.
+static TIMES_OUT: OnceLock<Instant> = OnceLock::new();
+
+#[netns_test]
+#[ignore = "run by its proof"]
+fn in_time_1_makes_panics_slow(_a: Node) {
+    let previous = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        // As one does that prints a long backtrace on a busy machine.
+        while TIMES_OUT.get().is_some_and(|at| Instant::now() < *at + Duration::from_millis(100)) {
+            std::thread::yield_now();
+        }
+        previous(info);
+    }));
+}
+
+#[netns_test(timeout = 2s)]
+#[ignore = "fails on purpose"]
+fn in_time_2_panics(network: Network) {
+    TIMES_OUT.get_or_init(|| network.deadline().expect("there is one"));
+    panic!("lost in the time that its hook takes");
+}
+
+#[netns_test(timeout = 2s)]
+#[ignore = "fails on purpose"]
+fn in_time_3_goes_on(_a: Node) {
+    loop {
+        std::panic::catch_unwind(|| panic!("caught")).expect_err("it panics");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn what_looks_at_a_panic_takes_no_time_from_the_body() {
+    let outcome = Rerun::with(&["--ignored", "in_time_1", "in_time_2", "--test-threads=1"]).run();
+    outcome.says(&["1 passed; 1 failed", "lost in the time that its hook takes", ": its body panicked"]);
+    assert!(!outcome.stdout.contains("timed out after"), "{outcome}");
+    // No reason to go on for ever.
+    rerun("in_time_3_goes_on").run().failed_with(&["the test timed out after 2s"]);
+}
+
 // Output.
 
 #[netns_test]
@@ -558,7 +600,8 @@ async fn times_out(_a: Node) {
     std::future::pending().await
 }
 
-#[netns_test(timeout = 1s)]
+// A wait ends half a second before so long a timeout: what it says comes first on a busy machine, too.
+#[netns_test(timeout = 5s)]
 #[should_panic]
 #[ignore = "fails on purpose"]
 async fn waits_in_vain(a: Node) {
