@@ -27,7 +27,7 @@ async fn ask(sites: [IpAddr; 2]) -> io::Result<String> {
             TcpStream::connect((site, 80)).await?.read_to_string(&mut answer).await?;
             io::Result::Ok(answer)
         };
-        match timeout(Duration::from_millis(500), asked).await {
+        match timeout(Duration::from_secs(1), asked).await {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(error)) => last = error,
             Err(elapsed) => last = elapsed.into(),

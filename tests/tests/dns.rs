@@ -490,7 +490,7 @@ async fn what_cannot_be_is_an_error_with_its_cause(server: Node, other: Node) ->
     Ok(())
 }
 
-#[netns_test(nodes = 2, dns = server, timeout = 2s)]
+#[netns_test(nodes = 2, dns = server, timeout = 5s)]
 #[ignore = "fails on purpose"]
 async fn waits_in_vain(client: Node, server: Node) -> io::Result<()> {
     let dns = Server::start(&server)?;

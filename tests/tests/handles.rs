@@ -104,7 +104,7 @@ fn interfaces_change(one: Node, other: Node) -> io::Result<()> {
     Ok(())
 }
 
-#[netns_test(nodes = 2, timeout = 3s)]
+#[netns_test(nodes = 2, timeout = 5s)]
 async fn waiting_in_vain_tells_what_was_there(client: Node, server: Node) -> io::Result<()> {
     let _listener = server.listen_tcp("0.0.0.0:81").await?;
     let error = server.wait_listening(80).await.unwrap_err().to_string();
@@ -122,7 +122,7 @@ async fn waiting_in_vain_tells_what_was_there(client: Node, server: Node) -> io:
     Ok(())
 }
 
-#[netns_test(nodes = 2, timeout = 3s)]
+#[netns_test(nodes = 2, timeout = 5s)]
 fn waiting_in_vain_in_a_plain_function(client: Node, _server: Node) {
     let error = client.blocking_wait_bound_udp(53).unwrap_err().to_string();
     assert!(error.contains("port 53 in `client`") && error.contains("no TCP or UDP socket"), "{error}");

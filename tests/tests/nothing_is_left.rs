@@ -204,14 +204,15 @@ async fn starts_processes_and_panics(a: Node) {
     panic!("the test fails");
 }
 
-#[netns_test(timeout = 1s)]
+// Long enough to start them on a busy machine.
+#[netns_test(timeout = 5s)]
 #[ignore = "fails on purpose"]
 async fn starts_processes_and_waits(a: Node) {
     start_processes(&a).await.expect("they start");
     std::future::pending().await
 }
 
-#[netns_test(timeout = 1s)]
+#[netns_test(timeout = 5s)]
 #[ignore = "fails on purpose"]
 fn starts_processes_and_loops(a: Node) {
     let same = a.clone();

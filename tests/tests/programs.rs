@@ -288,7 +288,7 @@ async fn waits_for_a_line_that_never_comes(a: Node) -> io::Result<()> {
     Ok(())
 }
 
-#[netns_test(timeout = 2s)]
+#[netns_test(timeout = 5s)]
 #[ignore = "fails on purpose"]
 async fn waits_for_a_program_that_stays(a: Node) -> io::Result<()> {
     a.command("sh").args(["-c", "echo I stay; sleep 1000"]).spawn().await?.wait().await?;
@@ -363,7 +363,8 @@ async fn leaves_programs_and_panics(a: Node) {
     panic!("the test fails");
 }
 
-#[netns_test(timeout = 1s)]
+// Long enough to start them on a busy machine.
+#[netns_test(timeout = 5s)]
 #[ignore = "fails on purpose"]
 async fn leaves_programs_and_waits(a: Node) {
     println!("processes {:?}", start_family(&a).await.expect("they start"));

@@ -149,8 +149,11 @@ async fn retransmissions_are_counted(client: Node, server: Node) -> io::Result<(
             syns == 2
         })
         .await?;
-    let again = capture.packets()?.retransmissions();
-    assert_eq!(again.len(), 1, "{again}");
+    let packets = capture.packets()?;
+    let (sent, again) = (packets.sent().to(server.ip()), packets.retransmissions());
+    // All but the first; a third may have followed by now.
+    let syns = sent.iter().filter(|packet| packet.tcp().is_some_and(|tcp| tcp.flags.syn)).count();
+    assert!(syns >= 2 && again.len() == syns - 1, "{packets}");
     assert!(again[0].tcp().is_some_and(|tcp| tcp.flags.syn));
     drop(connecting);
     Ok(())
@@ -174,7 +177,7 @@ async fn a_capture_is_whole_or_an_error(client: Node, server: Node) -> io::Resul
     Ok(())
 }
 
-#[netns_test(nodes = 2, family = v4, timeout = 1s)]
+#[netns_test(nodes = 2, family = v4, timeout = 5s)]
 #[ignore = "fails on purpose"]
 async fn waits_in_vain(client: Node, server: Node) -> io::Result<()> {
     let capture = client.capture()?;
