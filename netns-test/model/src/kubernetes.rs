@@ -152,9 +152,13 @@ pub fn check_node(node: usize, nodes: usize) -> Result<(), String> {
 /// Why a node can have no more pods.
 pub fn full(node: usize, part: Prefix) -> String {
     let (room, pods) = (room(part), if room(part) == 1 { "pod" } else { "pods" });
+    // A part is not shorter than usual, however large the range is, unless declared pods need it.
+    let mending = match part.length() > PART[usize::from(!part.is_ipv4())] {
+        true => "declare a larger `pod_cidr`",
+        false => "declare as many as there will be (`pods_per_node`, `pods`), by which it becomes larger",
+    };
     format!(
-        "`{}` has no address left: its part of the pods' range, `{part}`, is enough for {room} {pods}; delete one, or declare a \
-         larger `pod_cidr`",
+        "`{}` has no address left: its part of the pods' range, `{part}`, is enough for {room} {pods}; delete one, or {mending}",
         node_name(node)
     )
 }
@@ -222,6 +226,38 @@ pub fn check_port_names(names: &[(usize, &str)]) -> Result<(), String> {
             if other == name {
                 return Err(format!("two ports are called `{name}`: choose another name for one"));
             }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a network policy can be made so. `unused` is the direction that it has rules for and is not about; ports are from one to
+/// another.
+///
+/// # Errors
+///
+/// What is wrong with it and what would be right.
+pub fn check_network_policy(
+    name: &str,
+    has_types: bool,
+    unused: Option<&str>,
+    ports: &[(&str, u16, u16)],
+) -> Result<(), String> {
+    check_name(name)?;
+    if !has_types {
+        return Err("it isolates pods in no direction: leave `.policy_types(..)` out, or name one".to_owned());
+    }
+    if let Some(direction) = unused {
+        return Err(format!(
+            "it has a rule of {direction}, and its types leave {direction} out: add it to `.policy_types(..)`, or remove the rule"
+        ));
+    }
+    for &(protocol, first, last) in ports {
+        if first == 0 {
+            return Err(format!("a {protocol} port is 0, which is no port: write one from 1 to 65535"));
+        }
+        if first > last {
+            return Err(format!("the {protocol} ports {first} to {last} are none: write `{last}..={first}`"));
         }
     }
     Ok(())

@@ -34,6 +34,17 @@ impl Prefix {
     ///
     /// What is wrong with it and what would be right.
     pub fn parse(text: &str) -> Result<Self, String> {
+        let prefix = Self::parse_any(text)?;
+        prefix.usable()?;
+        Ok(prefix)
+    }
+
+    /// The same of one that need not be a link's: `0.0.0.0/0`, `fe80::/10`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it and what would be right.
+    pub fn parse_any(text: &str) -> Result<Self, String> {
         let (ip, len) = address(text, "prefix")?;
         let whole = if ip.is_ipv4() { 24 } else { 64 };
         let Some(len) = len else {
@@ -45,7 +56,6 @@ impl Prefix {
         if proper.first != ip {
             return Err(format!("`{text}` has bits set beyond its length: write `{proper}`"));
         }
-        proper.usable()?;
         Ok(proper)
     }
 

@@ -22,7 +22,7 @@ use crate::sysctl;
 /// How many packets a rule has stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stopped {
-    /// `firewall` or `NAT`.
+    /// `firewall`, `NAT` or `network policies`.
     pub(crate) by: &'static str,
     /// Why, as in "begins outside".
     pub(crate) why: String,

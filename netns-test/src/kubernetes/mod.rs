@@ -23,6 +23,7 @@ mod layout;
 mod names;
 mod node;
 mod pod;
+mod policy;
 mod redirect;
 mod rules;
 mod service;
@@ -36,6 +37,8 @@ use netns_test_model::kubernetes::{OUTSIDE, PodOn};
 pub use self::layout::ClusterLayout;
 pub use self::node::ClusterNode;
 pub use self::pod::{Pod, PodBuilder};
+pub(crate) use self::policy::stopped;
+pub use self::policy::{NetworkPolicy, NetworkPolicyBuilder, PolicyRule, PolicyType};
 pub use self::redirect::{Redirect, original_destination, receive_redirected, set_transparent};
 pub use self::service::{Service, ServiceBuilder};
 pub(crate) use self::state::State;
@@ -184,23 +187,26 @@ impl Cluster {
     /// Tells the name server and the nodes what there is now.
     fn sync(&self) -> Result<(), Error> {
         let mut told = self.told();
-        let is_first = told.rules.is_empty() || told.is_stale;
+        let was_stale = told.is_stale;
         told.is_stale = true;
-        self.tell(&mut told, is_first)?;
+        self.tell(&mut told, was_stale)?;
         told.is_stale = false;
         Ok(())
     }
 
-    fn tell(&self, told: &mut Told, is_first: bool) -> Result<(), Error> {
+    fn tell(&self, told: &mut Told, was_stale: bool) -> Result<(), Error> {
         let view = self.state().view();
         if let Some(dns) = told.dns.clone() {
             let (names, owners) = names::names(self, &view);
             let old = std::mem::replace(&mut told.names, names.keys().cloned().collect());
             dns.exchange(old, &names, owners)?;
         }
+        // Before the services: who is denied one is not to reach it first.
+        self.enforce(told, &view)?;
         if view.services.is_empty() && told.rules.is_empty() {
             return Ok(());
         }
+        let is_first = told.rules.is_empty() || was_stale;
         let wanted = rules::Wanted {
             balanced: balanced(&view),
             pods: self.layout.pod_ranges.clone(),
@@ -217,6 +223,24 @@ impl Cluster {
         }
         if is_first {
             self.lead_outside_to_services()?;
+        }
+        Ok(())
+    }
+
+    /// Has every node enforce the network policies.
+    fn enforce(&self, told: &mut Told, view: &View) -> Result<(), Error> {
+        if view.policies.is_empty() && told.policies.is_empty() {
+            return Ok(());
+        }
+        let name_servers: Vec<IpAddr> = name_servers(&self.layout).collect();
+        for node in self.nodes() {
+            let wanted = policy::wanted(view, node.number(), &name_servers);
+            let known = told.policies.entry(node.number()).or_default();
+            if let Some(batch) = policy::change(&wanted, known) {
+                let operation = || format!("change the network policies in `{}`", node.name());
+                node.born_here(NftSocket::open).doing(operation)?.send(batch)?;
+                *known = wanted;
+            }
         }
         Ok(())
     }

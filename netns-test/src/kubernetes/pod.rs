@@ -59,8 +59,8 @@ impl Pod {
     }
 
     /// Its labels.
-    pub fn labels(&self) -> &BTreeMap<String, String> {
-        &self.record.labels
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        BTreeMap::clone(&self.cluster.state().labels(&self.record))
     }
 
     /// The cluster that it is part of.
@@ -153,6 +153,29 @@ impl Pod {
         self.change_readiness(is_ready)
     }
 
+    /// Gives the pod a label, or another value to one that it has: services and network policies select it, or do not any more, when this
+    /// returns.
+    ///
+    /// # Errors
+    /// The pod has been deleted; the kernel's own; the test has ended, or the calling thread is none of the test's.
+    pub fn set_label(&self, key: impl Into<String>, value: impl Into<String>) -> Result<(), Error> {
+        self.change_labels(|labels| drop(labels.insert(key.into(), value.into())))
+    }
+
+    /// Takes a label away from the pod; nothing happens where it has none of this key.
+    ///
+    /// # Errors
+    /// As [`set_label`](Pod::set_label).
+    pub fn remove_label(&self, key: &str) -> Result<(), Error> {
+        self.change_labels(|labels| drop(labels.remove(key)))
+    }
+
+    fn change_labels(&self, change: impl FnOnce(&mut BTreeMap<String, String>)) -> Result<(), Error> {
+        self.node.net().doing(|| format!("change the labels of `{}`", self.name()))?;
+        let has_changed = self.cluster.state().change_labels(&self.record, change) == Some(true);
+        self.cluster.sync_after(has_changed)
+    }
+
     fn change_readiness(&self, is_ready: bool) -> Result<(), Error> {
         let has_changed =
             !self.has_left() && self.cluster.state().set_ready(self.name(), is_ready) == Some(true);
@@ -183,10 +206,7 @@ impl From<Pod> for Node {
 impl fmt::Debug for Pod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Pod");
-        shown
-            .field("name", &self.name())
-            .field("node", &self.record.node)
-            .field("labels", &self.record.labels);
+        shown.field("name", &self.name()).field("node", &self.record.node).field("labels", &self.labels());
         shown.finish_non_exhaustive()
     }
 }

@@ -9,6 +9,7 @@ use netns_test_model::kubernetes::{
     DNS, RESERVED_FOR_CLUSTER, RESERVED_FOR_NODE, check_pod_name, full, number_of, room,
 };
 
+use super::policy::{self, PolicyRule, PolicyType};
 use super::rules::{Installed, Protocol};
 use super::service::ServiceBuilder;
 use crate::gate;
@@ -33,6 +34,8 @@ pub(super) struct Told {
     pub(super) on_the_way: BTreeMap<String, Option<Arc<NodeState>>>,
     /// The rules of the nodes, by number; of none before there is a service.
     pub(super) rules: BTreeMap<usize, Installed>,
+    /// Those of the policies likewise.
+    pub(super) policies: BTreeMap<usize, policy::Installed>,
     /// Whether the last attempt to tell them failed on the way.
     pub(super) is_stale: bool,
 }
@@ -41,6 +44,7 @@ pub(super) struct Told {
 struct Inner {
     pods: Vec<Entry>,
     services: Vec<ServiceEntry>,
+    policies: Vec<PolicyEntry>,
     /// How many services there have been: no address comes again.
     last_service: u128,
     /// Of each node the number that its next pod gets, unless it is taken.
@@ -72,14 +76,31 @@ pub(super) struct ServiceEntry {
     pub(super) affinity: Option<Duration>,
 }
 
+/// A network policy, its rules read.
+#[derive(Clone)]
+pub(super) struct PolicyEntry {
+    pub(super) name: String,
+    /// Of the pods that it selects.
+    pub(super) selector: BTreeMap<String, String>,
+    pub(super) types: Vec<PolicyType>,
+    pub(super) ingress: Vec<PolicyRule>,
+    pub(super) egress: Vec<PolicyRule>,
+    /// Whether who is denied is told.
+    pub(super) is_told: bool,
+}
+
 /// What there is at one moment.
 pub(super) struct View {
     pub(super) pods: Vec<PodView>,
     pub(super) services: Vec<ServiceEntry>,
+    pub(super) policies: Vec<PolicyEntry>,
 }
 
 pub(super) struct PodView {
     pub(super) name: Arc<str>,
+    /// The number of its node, and its interface there.
+    pub(super) node: usize,
+    pub(super) veth: Option<String>,
     pub(super) addresses: Vec<IpAddr>,
     labels: Arc<BTreeMap<String, String>>,
     is_ready: bool,
@@ -88,9 +109,14 @@ pub(super) struct PodView {
 impl View {
     /// The ready pods that a service's selector picks out.
     pub(super) fn endpoints<'a>(&'a self, service: &'a ServiceEntry) -> impl Iterator<Item = &'a PodView> {
-        self.pods.iter().filter(|pod| {
-            pod.is_ready && service.selector.iter().all(|(key, value)| pod.labels.get(key) == Some(value))
-        })
+        self.pods.iter().filter(|pod| pod.is_ready && pod.has(&service.selector))
+    }
+}
+
+impl PodView {
+    /// Whether it has all of these labels.
+    pub(super) fn has(&self, labels: &BTreeMap<String, String>) -> bool {
+        labels.iter().all(|(key, value)| self.labels.get(key) == Some(value))
     }
 }
 
@@ -157,6 +183,27 @@ impl State {
         Some(std::mem::replace(&mut pod.is_ready, is_ready) != is_ready)
     }
 
+    /// Whether the pod's labels became others by a change; `None` where it is not there any more.
+    pub(super) fn change_labels(
+        &self,
+        record: &Record,
+        change: impl FnOnce(&mut BTreeMap<String, String>),
+    ) -> Option<bool> {
+        let mut inner = self.inner();
+        let pod = inner.of(record)?;
+        let mut labels = BTreeMap::clone(&pod.labels);
+        change(&mut labels);
+        let is_other = labels != *pod.labels;
+        pod.labels = Arc::new(labels);
+        Some(is_other)
+    }
+
+    /// The pod's labels; of one that has been deleted, those that it had when the handle was made.
+    pub(super) fn labels(&self, record: &Record) -> Arc<BTreeMap<String, String>> {
+        let mut inner = self.inner();
+        Arc::clone(inner.of(record).map_or(&record.labels, |pod| &pod.labels))
+    }
+
     pub(super) fn view(&self) -> View {
         let inner = self.inner();
         let pods = inner.pods.iter().filter_map(|pod| {
@@ -164,14 +211,17 @@ impl State {
             // IPv4 first, as ranges are.
             let mut addresses: Vec<IpAddr> = state.plan().addresses().collect();
             addresses.reverse();
+            let far = state.joined.as_ref().and_then(|far| far.interfaces.first());
             Some(PodView {
                 name: Arc::clone(&pod.name),
+                node: pod.node,
+                veth: far.map(|far| far.name.clone()),
                 addresses,
                 labels: Arc::clone(&pod.labels),
                 is_ready: pod.is_ready,
             })
         });
-        View { pods: pods.collect(), services: inner.services.clone() }
+        View { pods: pods.collect(), services: inner.services.clone(), policies: inner.policies.clone() }
     }
 
     pub(crate) fn has_service(&self, name: &str) -> bool {
@@ -237,6 +287,27 @@ impl State {
         Ok(addresses)
     }
 
+    /// Notes a policy.
+    pub(super) fn add_policy(&self, policy: PolicyEntry) -> Result<(), String> {
+        let mut inner = self.inner();
+        let name = &policy.name;
+        if inner.policies.iter().any(|other| other.name.eq_ignore_ascii_case(name)) {
+            return Err(format!(
+                "there is a network policy `{name}` already: choose another name, or delete that one first"
+            ));
+        }
+        inner.policies.push(policy);
+        Ok(())
+    }
+
+    /// Whether it was there.
+    pub(super) fn remove_policy(&self, name: &str) -> bool {
+        let mut inner = self.inner();
+        let before = inner.policies.len();
+        inner.policies.retain(|policy| policy.name != name);
+        inner.policies.len() < before
+    }
+
     /// Whether it was there.
     pub(super) fn remove_service(&self, name: &str) -> bool {
         let mut inner = self.inner();
@@ -254,6 +325,13 @@ impl State {
 }
 
 impl Inner {
+    /// The pod itself, and not one that has its name since.
+    fn of(&mut self, record: &Record) -> Option<&mut Entry> {
+        self.pods
+            .iter_mut()
+            .find(|pod| pod.state.as_ref().is_some_and(|state| Arc::ptr_eq(state, &record.state)))
+    }
+
     fn holder(&self, node: usize, number: u128) -> Option<&Entry> {
         self.pods.iter().find(|pod| pod.node == node && pod.number == number)
     }

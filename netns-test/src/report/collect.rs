@@ -162,11 +162,25 @@ fn host(
         sockets: sockets.iter().map(|socket| owned(socket, owners)).collect(),
         counters,
         forwards_not: forwards_not.map(|(_, family, _)| *family).collect(),
-        stopped: match planned.and_then(|node| node.gateway.as_ref()) {
-            Some(gateway) => gateway::stopped(gateway)?,
+        stopped: match planned {
+            Some(node) => stopped(net, node)?,
             None => Vec::new(),
         },
     })
+}
+
+/// What the rules of a node have stopped; the calling thread is in it.
+fn stopped(net: &Net, node: &NodePlan) -> io::Result<Vec<gateway::Stopped>> {
+    match &node.gateway {
+        Some(gateway) => gateway::stopped(gateway),
+        #[cfg(feature = "kubernetes")]
+        None => crate::kubernetes::stopped(&net.kubernetes, &node.name),
+        #[cfg(not(feature = "kubernetes"))]
+        None => {
+            let _has_no_cluster = net;
+            Ok(Vec::new())
+        }
+    }
 }
 
 fn owned(socket: &state::Socket, owners: &Owners) -> Socket {

@@ -1,12 +1,12 @@
 //! Redirection to a gateway that traffic is routed through.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use netns_test::kubernetes::{Cluster, Pod, Redirect, set_transparent};
 use netns_test::netns_test;
 
-use crate::redirect::{INBOUND, OUTBOUND, addresses, connect, is_carried, of_family, plain};
+use crate::redirect::{INBOUND, OUTBOUND, addresses, goes_on, of_family, proxy_at, takes, takes_services};
 
 #[netns_test(kubernetes(nodes = 2, pods(captured = 0, uncaptured = 0, gateway = 0, server = 1)))]
 async fn traffic_is_routed_through_a_gateway(
@@ -18,26 +18,15 @@ async fn traffic_is_routed_through_a_gateway(
 ) -> io::Result<()> {
     let app = server.listen_tcp("[::]:80").await?;
     let own_app = captured.listen_tcp("[::]:8080").await?;
-    let proxy = gateway.listen_tcp(("::".parse::<IpAddr>().unwrap(), OUTBOUND)).await?;
-    let inbound = gateway.listen_tcp(("::".parse::<IpAddr>().unwrap(), INBOUND)).await?;
-    set_transparent(&proxy)?;
-    set_transparent(&inbound)?;
+    let [proxy, inbound] = proxy_at(&gateway).await?;
     captured
         .redirect(Redirect::by_way_of(&gateway).outbound(OUTBOUND).inbound(INBOUND).unless_port(15021))?;
     let health = captured.listen_tcp("[::]:15021").await?;
     for ip in addresses(&server) {
         let own = of_family(&captured, ip);
         let mut client = captured.connect_tcp((ip, 80)).await?;
-        let (mut inside, peer) = proxy.accept().await?;
-        assert_eq!((peer.ip().to_canonical(), plain(inside.local_addr()?)), (own, SocketAddr::new(ip, 80)));
-        is_carried(&mut client, &mut inside).await?;
-        // On to the server, with the client's address and with the gateway's.
-        for (from, seen) in [(Some(own), own), (None, of_family(&gateway, ip))] {
-            let mut on = connect(&gateway, (ip, 80).into(), from).await?;
-            let (mut at_app, peer) = app.accept().await?;
-            assert_eq!(peer.ip().to_canonical(), seen);
-            is_carried(&mut on, &mut at_app).await?;
-        }
+        takes(&proxy, &mut client, own, (ip, 80).into()).await?;
+        goes_on(&gateway, (ip, 80).into(), &app, own).await?;
         uncaptured.connect_tcp((ip, 80)).await?;
         app.accept().await?;
 
@@ -45,16 +34,8 @@ async fn traffic_is_routed_through_a_gateway(
         for from in [&server, &uncaptured] {
             let peer = of_family(from, ip);
             let mut out = from.connect_tcp((own, 8080)).await?;
-            let (mut inside, seen) = inbound.accept().await?;
-            let expected = (peer, SocketAddr::new(own, 8080));
-            assert_eq!((seen.ip().to_canonical(), plain(inside.local_addr()?)), expected);
-            is_carried(&mut out, &mut inside).await?;
-            for (with, seen) in [(Some(peer), peer), (None, of_family(&gateway, ip))] {
-                let mut on = connect(&gateway, (own, 8080).into(), with).await?;
-                let (mut at_app, peer) = own_app.accept().await?;
-                assert_eq!(peer.ip().to_canonical(), seen, "the application sees the client");
-                is_carried(&mut on, &mut at_app).await?;
-            }
+            takes(&inbound, &mut out, peer, (own, 8080).into()).await?;
+            goes_on(&gateway, (own, 8080).into(), &own_app, peer).await?;
         }
         server.connect_tcp((own, 15021)).await?;
         health.accept().await?;
@@ -63,12 +44,7 @@ async fn traffic_is_routed_through_a_gateway(
         captured.connect_tcp((of_family(&gateway, ip), 9090)).await?;
         assert_eq!(port.accept().await?.1.ip().to_canonical(), own);
     }
-    let web = cluster.service("web").port(80, 80).selector("app", "web").create()?;
-    let _pod = cluster.node(1).pod("web").label("app", "web").start()?;
-    let _client = captured.connect_tcp("web:80").await?;
-    let (inside, _) = proxy.accept().await?;
-    assert_eq!(inside.local_addr()?, SocketAddr::new(web.ip(), 80), "before it is balanced");
-    Ok(())
+    takes_services(&cluster, &captured, &proxy).await
 }
 
 /// What was to go through a gateway that is gone goes nowhere, until that is ended.

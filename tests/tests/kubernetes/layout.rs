@@ -257,6 +257,98 @@ async fn hundreds_of_pods_reach_each_other(cluster: Cluster, pods: [Pod; 300]) -
     Ok(())
 }
 
+/// On one node, everybody is reached, from near and far, and has a way to everybody.
+#[netns_test(kubernetes(nodes = 1, pods_per_node = 300))]
+fn hundreds_of_pods_stand_on_one_node(cluster: Cluster, pods: [Pod; 300]) -> io::Result<()> {
+    let sockets = pods.iter().map(|pod| pod.enter(|| std::net::UdpSocket::bind("[::]:7")));
+    let sockets = sockets.collect::<io::Result<Vec<_>>>()?;
+    for socket in &sockets {
+        // Loopback and veths lose nothing: it is for what would.
+        socket.set_read_timeout(Some(std::time::Duration::from_secs(20)))?;
+    }
+    let count = pods.len();
+    let steps = [1, 2, 17, 150, count - 1];
+    for (step, v4) in steps.into_iter().flat_map(|step| [(step, true), (step, false)]) {
+        let to = |index: usize| (index + step) % count;
+        for (index, socket) in sockets.iter().enumerate() {
+            let pod = &pods[to(index)];
+            let ip = if v4 { pod.ip4().to_ipv6_mapped() } else { pod.ip6() };
+            socket.send_to(&(index as u32).to_ne_bytes(), (ip, 7))?;
+        }
+        for (index, pod) in pods.iter().enumerate() {
+            let mut from = [0; 4];
+            let (_, peer) = sockets[to(index)].recv_from(&mut from)?;
+            assert_eq!(u32::from_ne_bytes(from) as usize, index);
+            assert!([IpAddr::from(pod.ip4()), pod.ip6().into()].contains(&peer.ip().to_canonical()));
+        }
+    }
+    // And by name.
+    for (index, pod) in pods.iter().enumerate().step_by(10) {
+        let name = pods[(index + 1) % count].name().to_owned();
+        let expected =
+            [IpAddr::from(pods[(index + 1) % count].ip4()), pods[(index + 1) % count].ip6().into()];
+        let found = pod.blocking_run(async move || {
+            tokio::net::lookup_host((name, 0)).await.map(|found| found.map(|to| to.ip()).collect::<Vec<_>>())
+        })?;
+        assert!(found.len() == 2 && expected.iter().all(|ip| found.contains(ip)), "{found:?}");
+    }
+    // One more, and one in the place of another.
+    let message = |number: usize| format!("pod {number}");
+    for number in 0..5 {
+        let pod = cluster.node(0).pod(format!("late-{number}")).start()?;
+        let socket = pod.enter(|| std::net::UdpSocket::bind("[::]:0"))?;
+        socket.send_to(message(number).as_bytes(), (pods[number].ip6(), 7))?;
+        let mut buffer = [0; 9];
+        let (length, peer) = sockets[number].recv_from(&mut buffer)?;
+        assert_eq!((&buffer[..length], peer.ip()), (message(number).as_bytes(), pod.ip6().into()));
+        pods[count - 1 - number].delete()?;
+    }
+    Ok(())
+}
+
+/// A second interface beside that of the cluster: across nodes by a tunnel between pods, and on a node's own network by a macvlan.
+#[netns_test(kubernetes(nodes = 2, pods(client = 0, server = 1)))]
+async fn pods_have_second_interfaces(network: Network, client: Pod, server: Pod) -> io::Result<()> {
+    let listener = server.listen_tcp("[::]:80").await?;
+    let ends = network.vxlan(7, [&client, &server])?;
+    for (end, number) in ends.iter().zip(1..) {
+        end.add_address([192, 168, 7, number], 24)?;
+    }
+    client.connect_tcp("192.168.7.2:80").await?;
+    assert_eq!(listener.accept().await?.1.ip().to_canonical(), IpAddr::from([192, 168, 7, 1]));
+    // The cluster's is as it was, and an address more is for those who have a route to it.
+    client.connect_tcp((server.ip(), 80)).await?;
+    assert_eq!(listener.accept().await?.1.ip(), client.ip());
+    for end in ends {
+        end.delete()?;
+    }
+    assert!(client.connect_tcp("192.168.7.2:80").await.is_err());
+    assert!(client.interface("vxlan7").is_err());
+    Ok(())
+}
+
+#[netns_test(kubernetes(nodes = 1, pods(server = 0)))]
+async fn a_pod_stands_on_its_node_s_network(cluster: Cluster, server: Pod) -> io::Result<()> {
+    let on_underlay =
+        cluster.node(0).interface("eth0")?.add_macvlan(&server, "net1", netns_test::MacvlanMode::Bridge)?;
+    on_underlay.add_address([10, 0, 200, 1], 16)?;
+    let listener = server.listen_tcp("10.0.200.1:80").await?;
+    let outside = cluster.outside()?;
+    outside.connect_tcp("10.0.200.1:80").await?;
+    assert_eq!(listener.accept().await?.1.ip(), outside.ip4());
+    on_underlay.delete()?;
+    assert!(server.interface("net1").is_err());
+    // A pod that is deleted takes its interfaces with it.
+    let node = cluster.node(0);
+    let more = node.interface("eth0")?.add_macvlan(&server, "net2", netns_test::MacvlanMode::Bridge)?;
+    server.delete()?;
+    assert!(more.link().is_err());
+    let again = node.pod("server").ip(server.ip()).start()?;
+    assert!(again.interface("net2").is_err());
+    outside.connect_tcp((again.ip(), 80)).await.unwrap_err();
+    Ok(())
+}
+
 #[netns_test(kubernetes(nodes = 2, pods_per_node = 10))]
 async fn twenty_pods(cluster: Cluster) {
     assert_eq!(cluster.pods().len(), 20);

@@ -5,6 +5,7 @@ mod declared;
 mod faults;
 mod gateway;
 mod layout;
+mod policies;
 #[cfg(feature = "programs")]
 mod programs;
 mod redirect;

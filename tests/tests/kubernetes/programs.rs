@@ -182,3 +182,26 @@ async fn cni_plugins_run_against_a_pod(cluster: Cluster, server: Pod, other: Pod
     server.interface("eth0")?;
     Ok(())
 }
+
+/// `portmap` runs behind another plugin, as in a list of them: the node's port leads to the pod's, for those who come from elsewhere.
+#[netns_test(kubernetes(nodes = 1, pods(server = 0)))]
+async fn a_node_s_port_leads_to_a_pod(cluster: Cluster, server: Pod) -> io::Result<()> {
+    let (node, outside) = (cluster.node(0), cluster.outside()?);
+    let config = format!(
+        r#"{{ "cniVersion": "0.4.0", "name": "ports", "type": "portmap", "snat": true,
+            "runtimeConfig": {{ "portMappings": [{{ "hostPort": 8080, "containerPort": 80, "protocol": "tcp" }}] }},
+            "prevResult": {{ "cniVersion": "0.4.0",
+                "interfaces": [{{ "name": "eth0", "sandbox": "{}" }}],
+                "ips": [{{ "version": "4", "interface": 0, "address": "{}/32" }}] }} }}"#,
+        server.netns_path()?.display(),
+        server.ip4()
+    );
+    cni(&server, "ADD", "portmap", "eth0", &config).await?;
+    let listener = server.listen_tcp("0.0.0.0:80").await?;
+    outside.connect_tcp((node.ip4(), 8080)).await?;
+    assert_eq!(listener.accept().await?.1.ip(), outside.ip4());
+    cni(&server, "DEL", "portmap", "eth0", &config).await?;
+    let error = outside.connect_tcp((node.ip4(), 8080)).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    Ok(())
+}

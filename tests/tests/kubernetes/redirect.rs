@@ -28,6 +28,55 @@ pub(crate) async fn connect(node: &Node, to: SocketAddr, from: Option<IpAddr>) -
     socket.connect(to).await
 }
 
+/// The two listeners of a proxy on a node, or on a gateway.
+pub(crate) async fn proxy_at(node: &Node) -> io::Result<[TcpListener; 2]> {
+    let mut listeners = Vec::new();
+    for port in [OUTBOUND, INBOUND] {
+        let listener = node.listen_tcp(("::".parse::<IpAddr>().unwrap(), port)).await?;
+        set_transparent(&listener)?;
+        listeners.push(listener);
+    }
+    Ok(listeners.try_into().expect("two"))
+}
+
+/// Takes a connection that was redirected as it was sent: from whom, and to whom.
+pub(crate) async fn takes(
+    proxy: &TcpListener,
+    client: &mut TcpStream,
+    from: IpAddr,
+    to: SocketAddr,
+) -> io::Result<()> {
+    let (mut inside, peer) = proxy.accept().await?;
+    assert_eq!((peer.ip().to_canonical(), plain(inside.local_addr()?)), (from, to));
+    is_carried(client, &mut inside).await
+}
+
+/// A proxy's connections on to the application: with the client's address, and with that of where the proxy runs.
+pub(crate) async fn goes_on(
+    proxy: &Node,
+    to: SocketAddr,
+    app: &TcpListener,
+    client: IpAddr,
+) -> io::Result<()> {
+    for (from, seen) in [(Some(client), client), (None, of_family(proxy, to.ip()))] {
+        let mut on = connect(proxy, to, from).await?;
+        let (mut at_app, peer) = app.accept().await?;
+        assert_eq!(peer.ip().to_canonical(), seen, "whom the application sees");
+        is_carried(&mut on, &mut at_app).await?;
+    }
+    Ok(())
+}
+
+/// Services are redirected before they are balanced.
+pub(crate) async fn takes_services(cluster: &Cluster, captured: &Pod, proxy: &TcpListener) -> io::Result<()> {
+    let _pod = cluster.node(1).pod("web").label("app", "web").start()?;
+    let web = cluster.service("web").port(80, 80).selector("app", "web").create()?;
+    let _client = captured.connect_tcp("web:80").await?;
+    let (inside, _) = proxy.accept().await?;
+    assert_eq!(inside.local_addr()?, SocketAddr::new(web.ip(), 80));
+    Ok(())
+}
+
 /// Sends through a connection, and through what stands at its other end, to and fro.
 pub(crate) async fn is_carried(one: &mut TcpStream, other: &mut TcpStream) -> io::Result<()> {
     one.write_all(b"ping").await?;
@@ -142,39 +191,21 @@ async fn a_node_is_its_pods_gateway(
 ) -> io::Result<()> {
     let node = cluster.node(0);
     let app = server.listen_tcp("[::]:80").await?;
-    let proxy = node.listen_tcp(("::".parse::<IpAddr>().unwrap(), OUTBOUND)).await?;
-    let inbound = node.listen_tcp(("::".parse::<IpAddr>().unwrap(), INBOUND)).await?;
-    set_transparent(&proxy)?;
-    set_transparent(&inbound)?;
+    let [proxy, inbound] = proxy_at(&node).await?;
     captured.redirect(Redirect::at_node().outbound(OUTBOUND).inbound(INBOUND))?;
     for ip in addresses(&server) {
         let own = of_family(&captured, ip);
         let mut client = captured.connect_tcp((ip, 80)).await?;
-        let (mut inside, peer) = proxy.accept().await?;
-        assert_eq!((peer.ip().to_canonical(), plain(inside.local_addr()?)), (own, SocketAddr::new(ip, 80)));
-        is_carried(&mut client, &mut inside).await?;
-        // With the client's address from the node, and with the node's.
-        for (from, seen) in [(Some(own), own), (None, of_family(&node, ip))] {
-            let mut on = connect(&node, (ip, 80).into(), from).await?;
-            let (mut at_app, peer) = app.accept().await?;
-            assert_eq!(peer.ip().to_canonical(), seen);
-            is_carried(&mut on, &mut at_app).await?;
-        }
+        takes(&proxy, &mut client, own, (ip, 80).into()).await?;
+        goes_on(&node, (ip, 80).into(), &app, own).await?;
         uncaptured.connect_tcp((ip, 80)).await?;
         app.accept().await?;
 
         // And into the pod.
         let mut out = server.connect_tcp((own, 8080)).await?;
-        let (mut inside, peer) = inbound.accept().await?;
-        let expected = (of_family(&server, ip), SocketAddr::new(own, 8080));
-        assert_eq!((peer.ip().to_canonical(), plain(inside.local_addr()?)), expected);
-        is_carried(&mut out, &mut inside).await?;
+        takes(&inbound, &mut out, of_family(&server, ip), (own, 8080).into()).await?;
     }
-    let _pod = cluster.node(1).pod("web").label("app", "web").start()?;
-    let web = cluster.service("web").port(80, 80).selector("app", "web").create()?;
-    let _client = captured.connect_tcp("web:80").await?;
-    let (inside, _) = proxy.accept().await?;
-    assert_eq!(inside.local_addr()?, SocketAddr::new(web.ip(), 80), "before it is balanced");
+    takes_services(&cluster, &captured, &proxy).await?;
 
     // A pod that comes after it, with its address and its interface, is captured by nobody.
     captured.delete()?;
@@ -265,10 +296,7 @@ async fn only_what_begins_is_redirected_and_always(
         (Redirect::at_node(), cluster.node(0).node()),
         (Redirect::by_way_of(&gateway), gateway.as_node()),
     ] {
-        let proxy = at.listen_tcp(("::".parse::<IpAddr>().unwrap(), OUTBOUND)).await?;
-        let inbound = at.listen_tcp(("::".parse::<IpAddr>().unwrap(), INBOUND)).await?;
-        set_transparent(&proxy)?;
-        set_transparent(&inbound)?;
+        let [proxy, inbound] = proxy_at(at).await?;
         let mut before = Vec::new();
         for ip in addresses(&server) {
             let out = captured.connect_tcp((ip, 80)).await?;

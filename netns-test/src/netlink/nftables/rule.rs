@@ -195,8 +195,17 @@ impl Rule {
 
     /// The packet that begins a connection: of FIN, SYN, RST and ACK, it has SYN alone.
     pub(crate) fn tcp_syn(self) -> Self {
+        self.tcp_begins(Compare::Is)
+    }
+
+    /// Every other packet of TCP.
+    pub(crate) fn tcp_not_syn(self) -> Self {
+        self.tcp_begins(Compare::IsNot)
+    }
+
+    fn tcp_begins(self, how: Compare) -> Self {
         let rule = self.tcp().load(Field::TcpFlags, FIRST).push(Expr::Mask(FIRST, 0x17_u8.into()));
-        rule.push(Expr::Compare(FIRST, Compare::Is, 0x02_u8.into()))
+        rule.push(Expr::Compare(FIRST, how, 0x02_u8.into()))
     }
 
     pub(crate) fn udp(self) -> Self {
