@@ -24,10 +24,10 @@ use nix::sys::socket::{
 };
 use nix::sys::time::{TimeVal, TimeValLike as _};
 use nix::sys::wait::{WaitPidFlag, waitpid};
-use nix::unistd::{Pid, getpid, pipe2, read, setsid, write};
+use nix::unistd::{Pid, getpid, getppid, pipe2, read, setsid, write};
 
 use crate::error::{Doing, Error};
-use crate::processes::{self, Children, Ticks};
+use crate::processes::{self, Among, Children, Ticks};
 use crate::sys::fork::{self, Death};
 
 /// How many namespaces can be in use at once; 8 bytes of address space each, and no memory before they are.
@@ -57,7 +57,7 @@ fn own() -> Option<&'static Janitor> {
 /// Forks the janitor. Called before `main`.
 pub(crate) fn start() -> io::Result<()> {
     let table = Table::new()?;
-    let master = getpid();
+    let (master, parent) = (getpid(), getppid());
     let watched = fork::pidfd(master)?;
     let (here, there) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
     // Where the process came without standard streams, the numbers of these are free, and what it prints would arrive here.
@@ -65,7 +65,7 @@ pub(crate) fn start() -> io::Result<()> {
     setsockopt(&here, sockopt::ReceiveTimeout, &TimeVal::seconds(PATIENCE))?;
     let slots = table.slots;
     let process =
-        fork::fork(CloneFlags::empty(), Death::Silent, move || match serve(watched, there, slots) {
+        fork::fork(CloneFlags::empty(), Death::Silent, move || match serve(watched, there, slots, parent) {
             Ok(()) => 0,
             Err(error) => error.raw_os_error().unwrap_or(1),
         })?;
@@ -170,6 +170,9 @@ const STEPS: [&str; 4] = [
     "start the first process of a PID namespace",
 ];
 
+/// The step that mounts.
+const PROC: usize = 2;
+
 /// Makes a PID namespace, with a /proc of its own in the mount namespace of its first process, which ends with the test
 /// process or when it is killed, and everything in it with it (pid_namespaces(7)). Returns that process.
 pub(crate) fn make_pid_namespace() -> Result<Pid, Error> {
@@ -201,6 +204,12 @@ pub(crate) fn make_pid_namespace() -> Result<Pid, Error> {
             );
             Err(Error::because(STEPS[0], cause))
         }
+        errno if -errno == nix::libc::EPERM && usize::from(step) == PROC => Err(Error::because(
+            STEPS[PROC],
+            "parts of /proc are covered or read-only, as containers have it, and the kernel gives a user namespace no \
+             /proc that shows more\n\
+             to mend it: start the container with `--security-opt systempaths=unconfined` or `--privileged`",
+        )),
         errno => Err(Error::new(STEPS[usize::from(step)], io::Error::from_raw_os_error(-errno))),
     }
 }
@@ -216,7 +225,7 @@ fn refused(step: u8, errno: Errno) -> Answer {
 }
 
 /// The janitor's life. It has no output, no directory and no descriptor of the test process's.
-fn serve(watched: OwnedFd, socket: OwnedFd, slots: &[AtomicU64]) -> io::Result<()> {
+fn serve(watched: OwnedFd, socket: OwnedFd, slots: &[AtomicU64], parent_of_master: Pid) -> io::Result<()> {
     // Out of reach of Ctrl-C and of runners that kill the test's process group.
     setsid()?;
     fork::set_name(NAME)?;
@@ -253,7 +262,10 @@ fn serve(watched: OwnedFd, socket: OwnedFd, slots: &[AtomicU64]) -> io::Result<(
     let used = slots[0].load(Ordering::Acquire) as usize;
     let own: Vec<u64> = slots[1..=used].iter().map(|slot| slot.load(Ordering::Acquire)).collect();
     let is_ours = |inode: u64| inode != 0 && own.contains(&inode);
-    processes::end_all(is_ours, end, Children::Reaped).map_err(io::Error::from)
+    // What the test process leaves is adopted by who adopts this one. First processes of PID namespaces are this one's own children.
+    let adopted_by = [getpid().as_raw(), getppid().as_raw(), parent_of_master.as_raw()];
+    let among = Among::Orphans { until: end, adopted_by: &adopted_by };
+    processes::end_all(is_ours, among, Children::Reaped).map_err(io::Error::from)
 }
 
 /// Starts the first process of a new PID namespace.

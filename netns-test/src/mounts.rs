@@ -237,8 +237,13 @@ impl Base {
         let kept = self.sys.below.iter().map(|path| Ok((path, open_directory(path)?)));
         let kept = kept.collect::<Result<Vec<_>, Error>>()?;
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-        mount(Some("sysfs"), "/sys", Some("sysfs"), flags, None::<&str>)
-            .doing(|| "mount a sysfs of its own on `/sys`")?;
+        let mount = |flags| mount(Some("sysfs"), "/sys", Some("sysfs"), flags, None::<&str>);
+        // Where a container has it read-only, a user namespace is given no other (mount_namespaces(7)).
+        match mount(flags) {
+            Err(Errno::EPERM) => mount(flags | MsFlags::MS_RDONLY),
+            mounted => mounted,
+        }
+        .doing(|| "mount a sysfs of its own on `/sys`")?;
         for (path, directory) in kept {
             match bind_tree(&behind(&directory), path) {
                 // A directory that the host has made there, beside its sysfs, has no place in a whole one.

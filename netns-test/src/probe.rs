@@ -39,6 +39,9 @@ pub(crate) fn may_skip() -> bool {
     env::var_os("NETNS_TEST_UNSUPPORTED").is_some_and(|value| value == "skip")
 }
 
+/// What Docker and Podman forbid by default and the tests need, for those who do not want a privileged container.
+const UNCONFINED: &str = "--security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined";
+
 /// What the machine says about itself; plain data, so that every cause can be tested anywhere.
 #[derive(Clone, Debug, Default)]
 struct Machine {
@@ -150,7 +153,7 @@ fn cause(step: Step, errno: Errno, machine: &Machine) -> (String, String) {
             (
                 "a seccomp filter forbids user namespaces (Docker's and Podman's default profile does)"
                     .to_owned(),
-                "start the container with `--privileged`".to_owned(),
+                format!("start the container with `--privileged`, or with `{UNCONFINED}`"),
             )
         }
         (_, Errno::EPERM | Errno::EACCES) if machine.apparmor_restricts == Some(1) => (
@@ -234,13 +237,13 @@ fn advise(errno: Errno, operation: &str, limits: impl FnOnce() -> Limits) -> Opt
         ),
         Errno::EROFS | Errno::EACCES if operation.starts_with("set `net/") => Some(
             "/proc/sys is mounted read-only, as containers have it, so a network's settings cannot be made\n\
-             to mend it: start the container with `--privileged`, or with \
+             to mend it: start the container with `--privileged` or `--security-opt systempaths=unconfined`, or with \
              `--cap-add SYS_ADMIN --cap-add NET_ADMIN --security-opt apparmor=unconfined` and run the tests as its root, \
              or run `mount -o remount,rw /proc/sys` in it first"
                 .to_owned(),
         ),
         Errno::EPERM if operation.contains("mount a sysfs") => Some(
-            "parts of /sys are covered or read-only, as containers have it, and the kernel gives a user namespace no \
+            "parts of /sys are covered, as containers have it, and the kernel gives a user namespace no \
              /sys that shows more\n\
              to mend it: start the container with `--privileged`, or with `--security-opt systempaths=unconfined`, \
              or run the tests as its root"

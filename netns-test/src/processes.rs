@@ -24,7 +24,7 @@ const KINDS: [&str; 3] = ["net", "mnt", "uts"];
 pub(crate) struct Ticks(u64);
 
 impl Ticks {
-    pub(crate) const LAST: Self = Self(u64::MAX);
+    const LAST: Self = Self(u64::MAX);
 
     pub(crate) fn now() -> io::Result<Self> {
         // sysconf(3) knows this one on every Linux.
@@ -44,15 +44,29 @@ pub(crate) enum Children {
     LeftToTheirParents,
 }
 
-/// Kills the processes that are in namespaces of these inode numbers, and what they have started, until none is left.
+/// What of the processes in certain namespaces counts.
 ///
-/// The kernel gives the number of a namespace that is
-/// gone to the next one, so where the namespaces are not held, only processes that were started `until` their end count.
-pub(crate) fn end_all(is_ours: impl Fn(u64) -> bool, until: Ticks, children: Children) -> Result<(), Error> {
+/// The kernel gives the number of a namespace that is gone to the next one. Where the namespaces are not held, somebody else's may have
+/// one of these numbers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Among<'a> {
+    /// All of them: the namespaces are held.
+    All,
+    /// Those that were started until then and whose parents are among these: whoever still has another parent belongs to
+    /// that one's test.
+    Orphans { until: Ticks, adopted_by: &'a [i32] },
+}
+
+/// Kills the processes that are in namespaces of these inode numbers, and what they have started, until none is left.
+pub(crate) fn end_all(
+    is_ours: impl Fn(u64) -> bool,
+    among: Among<'_>,
+    children: Children,
+) -> Result<(), Error> {
     let started = Instant::now();
     // A process may start another one before it is killed.
     loop {
-        let found = inside(&is_ours, until).doing(|| "list processes")?;
+        let found = inside(&is_ours, among).doing(|| "list processes")?;
         if found.is_empty() {
             return Ok(());
         }
@@ -67,7 +81,11 @@ pub(crate) fn end_all(is_ours: impl Fn(u64) -> bool, until: Ticks, children: Chi
 }
 
 /// The processes that are in these namespaces, and their descendants; without the calling one.
-fn inside(is_ours: &impl Fn(u64) -> bool, until: Ticks) -> io::Result<HashSet<i32>> {
+fn inside(is_ours: &impl Fn(u64) -> bool, among: Among<'_>) -> io::Result<HashSet<i32>> {
+    let until = match among {
+        Among::All => Ticks::LAST,
+        Among::Orphans { until, .. } => until,
+    };
     let own = nix::unistd::getpid().as_raw();
     let all: Vec<i32> = numbers("/proc")?.filter(|&process| process != own).collect();
     let is_inside = |process: &i32| {
@@ -82,6 +100,9 @@ fn inside(is_ours: &impl Fn(u64) -> bool, until: Ticks) -> io::Result<HashSet<i3
     if !found.is_empty() {
         let parents: HashMap<i32, i32> =
             all.iter().filter_map(|&process| Some((process, birth(process)?.0))).collect();
+        if let Among::Orphans { adopted_by, .. } = among {
+            found = orphans(&found, &parents, adopted_by);
+        }
         let descends = |mut process: i32| {
             while let Some(&parent) = parents.get(&process) {
                 if found.contains(&parent) {
@@ -99,6 +120,21 @@ fn inside(is_ours: &impl Fn(u64) -> bool, until: Ticks) -> io::Result<HashSet<i3
         found.extend(descendants);
     }
     Ok(found)
+}
+
+/// Those that have, as the first of their ancestors that is not one of them, one of these adopters.
+fn orphans(found: &HashSet<i32>, parents: &HashMap<i32, i32>, adopted_by: &[i32]) -> HashSet<i32> {
+    let is_orphan = |process: &i32| {
+        let mut parent = parents.get(process);
+        while let Some(one_of_them) = parent.filter(|parent| found.contains(parent)) {
+            parent = parents.get(one_of_them);
+        }
+        // One that has ended meanwhile, too: its child has just been adopted. 0 is a parent in another PID namespace.
+        parent.is_some_and(|parent| {
+            adopted_by.contains(parent) || *parent != 0 && !parents.contains_key(parent)
+        })
+    };
+    found.iter().copied().filter(is_orphan).collect()
 }
 
 /// The parent of a process that lives, and when it was started; an ended one is nobody's to kill.
@@ -138,7 +174,18 @@ fn end(process: Pid, children: Children) -> nix::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Ticks, birth};
+    use std::collections::{HashMap, HashSet};
+
+    use super::{Ticks, birth, orphans};
+
+    #[test]
+    fn who_has_a_parent_elsewhere_is_no_orphan() {
+        // 10 and its child were adopted by 1; 20, which has a number of theirs, is the child of another test process.
+        // The parent of 30 has ended meanwhile; that of 31 cannot be seen; 32 itself has ended.
+        let parents = HashMap::from([(1, 0), (5, 1), (10, 1), (11, 10), (20, 5), (21, 20), (30, 9), (31, 0)]);
+        let found = HashSet::from([10, 11, 20, 21, 30, 31, 32]);
+        assert_eq!(orphans(&found, &parents, &[7, 1]), HashSet::from([10, 11, 30]));
+    }
 
     #[test]
     fn the_clock_is_that_of_the_start_times() {

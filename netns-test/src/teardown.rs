@@ -19,7 +19,7 @@ use crate::netlink::{DiagSocket, Request, RouteSocket};
 use crate::network::Net;
 use crate::node::Node;
 use crate::panics::AllowPanics;
-use crate::processes::{Children, Ticks};
+use crate::processes::{Among, Children};
 use crate::wire::THREAD;
 use crate::{mounts, panics, processes, sys};
 
@@ -96,7 +96,7 @@ pub(crate) fn empty(net: &Net, node: &Node) -> Result<Vec<String>, Error> {
     let ended = || workers.iter().all(|worker| worker.has_ended());
     let programs = node.stop_programs();
     let is_here = |inode: u64| namespaces.inodes().contains(&inode);
-    let kill = || processes::end_all(is_here, Ticks::LAST, Children::LeftToTheirParents);
+    let kill = || processes::end_all(is_here, Among::All, Children::LeftToTheirParents);
     if sys::process::has_children() {
         kill()?;
     }
@@ -227,7 +227,7 @@ fn kill_processes(net: &Net) -> Result<(), Error> {
     }
     let all = net.all_namespaces();
     let is_ours = |inode: u64| all.iter().any(|own| own.inodes().contains(&inode));
-    processes::end_all(is_ours, Ticks::LAST, Children::Reaped)
+    processes::end_all(is_ours, Among::All, Children::Reaped)
 }
 
 /// Waits until the other threads in these network namespaces of the test have ended or block, and panics have been looked at.

@@ -222,3 +222,30 @@ impl std::fmt::Display for Outcome {
         write!(f, "{}\n--- stdout\n{}\n--- stderr\n{}", self.status, self.stdout, self.stderr)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    /// Every `file::test` and `file` that the list of promises names.
+    #[test]
+    fn tests_that_prove_promises_exist() {
+        let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let package = std::env::var_os("CARGO_MANIFEST_DIR").map_or(package.to_owned(), Into::into);
+        let list = fs::read_to_string(package.join("PROMISES.md")).expect("the list of promises");
+        let cells = list.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").nth(1));
+        let mut found = 0;
+        for name in cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)) {
+            let (file, test) = name.split_once("::").map_or((name, None), |(file, test)| (file, Some(test)));
+            let places = [format!("tests/{file}.rs"), format!("benches/{file}.rs"), format!("../{file}")];
+            let text = places.iter().find_map(|place| fs::read_to_string(package.join(place)).ok());
+            let text = text.unwrap_or_else(|| panic!("`{name}`: there is no such file"));
+            if let Some(test) = test {
+                assert!(text.contains(&format!("fn {test}(")), "`{name}`: there is no such test");
+            }
+            found += 1;
+        }
+        assert!(found > 50, "{found}");
+    }
+}

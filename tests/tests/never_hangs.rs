@@ -160,12 +160,7 @@ fn the_environment_overrides_the_timeout() {
 /// Under a debugger (here: one that only traces) there is no timeout.
 #[test]
 fn a_debugger_stops_the_clock() {
-    // A tracer is whoever calls ptrace(2); strace is a small one. Without it there is nothing to prove it with.
-    if std::process::Command::new("strace").arg("-V").output().is_err() {
-        return println!("not run: strace is not installed");
-    }
-    let traced = rerun("tells_its_limit")
-        .arg("--nocapture")
-        .in_shell("exec strace -f -qq -o /dev/null -e trace=none \"$@\"");
+    let debugger = format!("exec {} \"$@\"", env!("CARGO_BIN_EXE_traced"));
+    let traced = rerun("tells_its_limit").arg("--nocapture").in_shell(&debugger);
     traced.run().says(&["no limit"]);
 }

@@ -493,3 +493,89 @@ fn an_ended_process_leaves_no_namespace_interface_mount_or_file() {
         assert_eq!((mounts(), interfaces()), before, "{end}");
     }
 }
+
+#[netns_test]
+#[ignore = "ended by its proof"]
+async fn has_a_program_that_stays(a: Node) -> std::io::Result<()> {
+    let program = a.command("sleep").arg("1000").spawn().await?;
+    println!("program {}", program.id());
+    // The proof closes this when it is over.
+    let over = tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new()));
+    over.await.expect("it does not panic")?;
+    assert_eq!(program.try_wait(), None, "somebody has ended it");
+    Ok(())
+}
+
+/// Waits for a line of a test that runs, and returns what follows the word that it begins with.
+fn line_of(output: &mut impl std::io::BufRead, word: &str) -> String {
+    let mut line = String::new();
+    while !line.starts_with(word) {
+        line.clear();
+        assert_ne!(output.read_line(&mut line).expect("text"), 0, "it ended before it said `{word}`");
+    }
+    line[word.len()..].trim().to_owned()
+}
+
+/// The numbers of the namespaces that the threads of a process are in, but those that this process is in, too.
+fn namespaces_of(process: u32) -> BTreeSet<u64> {
+    let of = |directory: PathBuf| {
+        let kinds = ["net", "mnt", "uts"].map(|kind| directory.join("ns").join(kind));
+        kinds
+            .into_iter()
+            .filter_map(|link| fs::metadata(link).ok())
+            .map(|data| data.ino())
+            .collect::<Vec<_>>()
+    };
+    let tasks = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let all: BTreeSet<u64> = tasks.flat_map(|task| of(task.path())).collect();
+    &all - &of("/proc/self".into()).into_iter().collect()
+}
+
+/// The process that cleans up after a test process.
+fn janitor_of(process: u32) -> Option<u32> {
+    let all = fs::read_dir("/proc").expect("it is there").flatten();
+    all.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).find(|candidate: &u32| {
+        let stat = fs::read_to_string(format!("/proc/{candidate}/stat")).unwrap_or_default();
+        stat.split_once("(netns-janitor) ")
+            .is_some_and(|(_, rest)| rest.split(' ').nth(1) == Some(&process.to_string()))
+    })
+}
+
+fn send_signal(signal: &str, process: u32) {
+    let sent = Command::new("kill").args([signal, &process.to_string()]).status().expect("kill starts");
+    assert!(sent.success(), "{signal} to {process}");
+}
+
+#[test]
+fn who_cleans_up_late_spares_tests_whose_namespaces_have_the_same_numbers() {
+    let mut first =
+        rerun("waits_for_the_end").arg("--nocapture").env("PROOF_END", "kill").interactive().spawn();
+    let mut output = BufReader::new(first.child.stdout.take().expect("piped"));
+    line_of(&mut output, "namespaces ");
+    let numbers = namespaces_of(first.child.id());
+    let janitor = janitor_of(first.child.id()).expect("it has one");
+    send_signal("-STOP", janitor);
+    first.child.kill().expect("it is ours");
+    first.child.wait().expect("it is ours");
+    // Other tests begin, until one has a number that was the first one's. On a busy machine others may be given all of them.
+    let mut others = Vec::new();
+    for _ in 0..8 {
+        let mut other = rerun("has_a_program_that_stays").arg("--nocapture").interactive().spawn();
+        let mut output = BufReader::new(other.child.stdout.take().expect("piped"));
+        let program = line_of(&mut output, "program ").parse().expect("a number");
+        let has_one = !namespaces_of(program).is_disjoint(&numbers);
+        others.push((other, output));
+        if has_one {
+            break;
+        }
+    }
+    send_signal("-CONT", janitor);
+    eventually("the end of the one who cleans up", || {
+        !Path::new(&format!("/proc/{janitor}/ns/net")).exists()
+    });
+    for (mut other, mut output) in others {
+        drop(other.child.stdin.take());
+        let text = std::io::read_to_string(&mut output).expect("text");
+        assert!(other.child.wait().expect("it is ours").success(), "{text}");
+    }
+}

@@ -187,6 +187,23 @@ fn a_sys_that_is_partly_covered_is_told_with_its_mending() {
     }
 }
 
+#[test]
+fn a_proc_that_is_partly_covered_is_told_with_its_mending_when_a_program_is_started() {
+    let script = after("mount --bind /dev/null /proc/version", false);
+    rerun("names_resolve").in_shell(&script).as_ordinary_user().run().passed();
+    let outcome = rerun("has_files_and_programs").in_shell(&script).as_ordinary_user().run();
+    outcome.failed_with(&[
+        "failed to mount the /proc of a PID namespace",
+        "parts of /proc are covered",
+        "to mend it: start the container with `--security-opt systempaths=unconfined`",
+    ]);
+    rerun("has_files_and_programs")
+        .in_shell(&after("mount --bind /dev/null /proc/version", true))
+        .as_ordinary_user()
+        .run()
+        .passed();
+}
+
 /// As containers have it.
 const READ_ONLY_SETTINGS: &str =
     "mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro,nosuid,nodev,noexec /proc/sys";

@@ -1,13 +1,12 @@
 //! Promise 9: where the system refuses, the test fails with one message that names the cause and the command that mends
 //! it. And promise 10: it never pretends.
 
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use netns_test::{Node, netns_test};
-use netns_test_tests::{Rerun, copy_program, is_root, rerun};
+use netns_test_tests::{Rerun, is_root, rerun};
 
 #[netns_test]
 #[ignore = "run by its proof"]
@@ -82,37 +81,6 @@ fn no_network_namespace_left() {
     }
 }
 
-/// A script that runs its arguments under a filter as Docker's default profile has it.
-///
-/// The filter is installed by a program of its own, copied to where everybody can read it.
-struct Filter(PathBuf);
-
-impl Filter {
-    fn new(name: &str) -> Self {
-        let place = std::env::temp_dir().join(format!("netns-test-filter-{name}-{}", std::process::id()));
-        copy_program(env!("CARGO_BIN_EXE_without-unshare").as_ref(), &place);
-        Self(place)
-    }
-
-    fn script(&self) -> String {
-        format!("exec {} \"$@\"", self.0.display())
-    }
-}
-
-impl Drop for Filter {
-    fn drop(&mut self) {
-        // What stays lies in the directory of temporary files.
-        let _kept = std::fs::remove_file(&self.0);
-    }
-}
-
-#[test]
-fn seccomp_forbids_user_namespaces() {
-    let filter = Filter::new("fails");
-    let rerun = rerun("two_nodes").in_shell(&filter.script());
-    says_what_to_do(rerun, "a seccomp filter forbids user namespaces", "--privileged");
-}
-
 #[test]
 fn no_file_descriptor_left() {
     let with_limit = |limit: u32| rerun("two_nodes").in_shell(&format!("ulimit -n {limit}; exec \"$@\""));
@@ -147,10 +115,8 @@ fn a_requirement_that_is_not_met() {
 #[test]
 fn a_list_needs_nothing() {
     let list = || Rerun::with(&["--list", "--ignored"]).as_ordinary_user();
-    let filter = Filter::new("lists");
-    let (filtered, net_namespaces) = (filter.script(), with_net_namespaces(0));
-    let scripts =
-        [NO_USER_NAMESPACES, &net_namespaces, &filtered, "ulimit -n 24; exec \"$@\"", "exec \"$@\""];
+    let net_namespaces = with_net_namespaces(0);
+    let scripts = [NO_USER_NAMESPACES, &net_namespaces, "ulimit -n 24; exec \"$@\"", "exec \"$@\""];
     for script in scripts {
         let outcome = list().in_shell(script).run();
         assert!(outcome.status.success(), "{outcome}");
