@@ -4,7 +4,7 @@
 
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::{env, fs};
 
@@ -12,6 +12,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::error::{Doing, Error};
+use crate::knob;
 
 /// What marks cargo's target directory (<https://bford.info/cachedir/>).
 const TAG: &str = "CACHEDIR.TAG";
@@ -90,9 +91,10 @@ impl Artifacts {
 fn make(test: &str) -> Result<Attempt, Error> {
     let operation = || format!("make a directory for the files of `{test}`");
     let binary = env::current_exe().doing(operation)?;
-    let root = match env::var_os(ROOT) {
+    let root = match knob::value(ROOT) {
         Some(directory) => {
-            let directory = PathBuf::from(directory);
+            // The body may change its working directory.
+            let directory = path::absolute(directory).doing(operation)?;
             ROOT_IS_OURS.get_or_init(|| !directory.exists());
             directory
         }
@@ -106,6 +108,7 @@ fn make(test: &str) -> Result<Attempt, Error> {
             .join("netns-test"),
     };
     let of_test = root.join(name(&binary)).join(test.replace("::", "."));
+    let mut last = None;
     for _ in 0..MOST_TRIES {
         // Another process may be just removing the parent, which it found empty, or making the same attempt.
         let made = fs::create_dir_all(&of_test).and_then(|()| {
@@ -120,17 +123,20 @@ fn make(test: &str) -> Result<Attempt, Error> {
                 return Ok(attempt);
             }
             Ok(None) => {}
-            Err(error) if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) => {}
+            Err(error) if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) => {
+                last = Some(error);
+            }
             Err(error) => {
-                let cause = format!(
-                    "`{}`: {error}\nto mend it: set NETNS_TEST_DIR to a directory that this user can write to",
-                    of_test.display()
-                );
-                return Err(Error::because(operation(), cause));
+                last = Some(error);
+                break;
             }
         }
     }
-    let cause = format!("others make and remove the same ones in `{}`, again and again", of_test.display());
+    let last = last.map_or_else(|| "others remove it again and again".to_owned(), |error| error.to_string());
+    let cause = format!(
+        "`{}`: {last}\nto mend it: set NETNS_TEST_DIR to a directory that this user can write to",
+        of_test.display()
+    );
     Err(Error::because(operation(), cause))
 }
 

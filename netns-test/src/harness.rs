@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Once, OnceLock};
 use std::time::{Duration, Instant};
-use std::{env, fs, panic, thread};
+use std::{fs, panic, thread};
 
 use netns_test_model::{Topology, parse_duration};
 use tokio::sync::Notify;
@@ -21,8 +21,8 @@ use crate::network::{Net, Network};
 use crate::panics::{Caught, Record};
 use crate::teardown::{Leftover, tear_down};
 use crate::{
-    bootstrap, capture, gate, janitor, log, panics, pause, plan, probe, provision, registry, report, sys,
-    worker,
+    bootstrap, capture, gate, janitor, knob, log, panics, pause, plan, probe, provision, registry, report,
+    sys, worker,
 };
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -258,7 +258,12 @@ fn body_thread(
     report::at_body_end(&net, &how(test, &ending));
     let _waiting = tell.send(Progress::BodyEnded);
     if let Err(error) = linger(test, &net, &how(test, &ending)) {
-        return Some((Ending::Failed(Error::new("wait with the network", error)), tear_down_here(&net)));
+        let error = Error::new("wait with the network", error);
+        if test.program {
+            return Some((Ending::Failed(error), tear_down_here(&net)));
+        }
+        // Beside what the test itself failed with.
+        eprintln!("netns-test: {error}");
     }
     let leftovers = tear_down_here(&net);
     Some((ending, leftovers))
@@ -275,6 +280,8 @@ fn linger(test: &TestCase, net: &Arc<Net>, how: &report::How) -> std::io::Result
         (true, true) => pause::explore(net),
         // A value that is none has failed the test already.
         (_, false) if pause::is_wanted() == Ok(true) && test.fails.is_none() => {
+            // What passes while somebody looks around is no part of the test.
+            net.packets.end();
             pause::after_failure(net, how)
         }
         _ => Ok(()),
@@ -454,9 +461,10 @@ fn keep_packets(net: &Net, verdict: Verdict) -> Verdict {
         Verdict::Pass => net.packets.are_kept_always(),
         Verdict::Fail(_) | Verdict::Panicked(_) => true,
     };
-    let written = if is_wanted { report::write_packets(net) } else { Ok(()) };
+    let written = if is_wanted { report::write_packets(net) } else { Ok(None) };
     match (written, verdict) {
-        (Ok(()), verdict) => verdict,
+        (Ok(None), verdict) => verdict,
+        (Ok(Some(lacks)), verdict) => verdict.say(&lacks.to_string()),
         (Err(error), Verdict::Pass) => Verdict::Fail(error.to_string()),
         (Err(error), failed) => failed.say(&error.to_string()),
     }
@@ -542,14 +550,13 @@ fn limit(test: &TestCase) -> Result<Option<Duration>, String> {
     if is_debugged() || test.program && test.timeout.is_none() {
         return Ok(None);
     }
-    match env::var("NETNS_TEST_TIMEOUT") {
-        Ok(value) if value == "none" => Ok(None),
-        Ok(value) => match parse_duration(&value) {
+    match knob::text("NETNS_TEST_TIMEOUT").as_deref() {
+        None => Ok(Some(test.timeout.unwrap_or(DEFAULT_TIMEOUT))),
+        Some("none") => Ok(None),
+        Some(value) => match parse_duration(value) {
             Ok(limit) => Ok(Some(limit)),
             Err(problem) => Err(format!("NETNS_TEST_TIMEOUT is `{value}`: {problem} (or `none`)")),
         },
-        Err(env::VarError::NotPresent) => Ok(Some(test.timeout.unwrap_or(DEFAULT_TIMEOUT))),
-        Err(error) => Err(format!("NETNS_TEST_TIMEOUT: {error}")),
     }
 }
 

@@ -4,8 +4,10 @@ use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+
+use nix::libc;
 
 use crate::error::{Doing, Error};
 use crate::network::Net;
@@ -81,26 +83,34 @@ impl Secrets {
         Self { of_process: file.map(|file| (file.clone(), length(&file))) }
     }
 
-    /// What has been written since, to the test's own file and to that of the process.
-    pub(crate) fn read(&self, net: &Net) -> Result<Vec<u8>, Error> {
+    /// What has been written since, to the test's own file and to that of the process; and why there is no more.
+    pub(crate) fn read(&self, net: &Net) -> (Vec<u8>, Option<Error>) {
         let own = net.artifacts.kept().map(|directory| (directory.join(FILE), 0));
-        let mut secrets = Vec::new();
+        let (mut secrets, mut refused) = (Vec::new(), None);
         for (file, from) in own.iter().chain(&self.of_process) {
-            append(&mut secrets, file, *from).doing(|| format!("read `{}`", file.display()))?;
+            let operation = || format!("read the secrets of TLS in `{}`", file.display());
+            if let Err(error) = append(&mut secrets, file, *from).doing(operation) {
+                refused.get_or_insert(error);
+            }
         }
-        Ok(secrets)
+        (secrets, refused)
     }
 }
 
-/// Appends what a file has from an offset on, in whole lines.
+/// Appends what a file has from an offset on, in whole lines. What is no file keeps nothing: a terminal, or a pipe to another program.
 fn append(secrets: &mut Vec<u8>, file: &Path, from: u64) -> io::Result<()> {
-    let mut file = match fs::File::open(file) {
-        Ok(file) => file,
+    let data = match fs::metadata(file) {
+        Ok(data) => data,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
     };
+    if !data.is_file() && !data.is_dir() {
+        return Ok(());
+    }
+    // If it is a pipe after all: who opens one waits for its other end.
+    let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(file)?;
     // One that is shorter now has been written anew.
-    if file.metadata()?.len() >= from {
+    if data.len() >= from {
         file.seek(SeekFrom::Start(from))?;
     }
     let mut new = Vec::new();
@@ -115,8 +125,8 @@ pub(crate) fn of(net: &Net) -> Result<KeyLog, Error> {
     let file = net.artifacts.directory(net.test)?.join(FILE);
     let make = || {
         if OpenOptions::new().append(true).create_new(true).open(&file).is_ok() {
-            // Programs may be other users.
-            fs::set_permissions(&file, fs::Permissions::from_mode(0o666))?;
+            // Programs may be other users, who append to it. They are not to read it.
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o622))?;
         }
         fs::metadata(&file).map(drop)
     };

@@ -121,6 +121,7 @@ mod inject;
 mod janitor;
 mod job;
 mod key_log;
+mod knob;
 #[cfg(feature = "kubernetes")]
 pub mod kubernetes;
 mod layers;

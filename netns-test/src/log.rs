@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
-use std::{env, thread};
+use std::thread;
 
 use tracing_core::dispatcher::{self, DefaultGuard};
 use tracing_core::field::{Field, Visit};
@@ -16,7 +16,7 @@ use tracing_core::{Dispatch, Event, LevelFilter, Metadata, span};
 
 use crate::sys::packets;
 use crate::sys::subscriber::{Beside, Logged};
-use crate::{job, registry};
+use crate::{job, knob, registry};
 
 /// The variable that says which events are recorded.
 const VARIABLE: &str = "NETNS_TEST_LOG";
@@ -71,7 +71,7 @@ impl Log {
 
 /// The level that the environment names; `None` where it names none.
 pub(crate) fn wanted() -> Result<Option<LevelFilter>, String> {
-    let Some(value) = env::var_os(VARIABLE) else { return Ok(None) };
+    let Some(value) = knob::value(VARIABLE) else { return Ok(None) };
     let known = LEVELS.iter().find(|(name, _)| value == *name);
     known.map(|(_, level)| Some(*level)).ok_or_else(|| {
         format!(

@@ -12,14 +12,14 @@ use nix::unistd::{getpid, read};
 use crate::bootstrap::{self, State};
 use crate::network::{Net, Network};
 use crate::sys::process::write_raw;
-use crate::{report, sys};
+use crate::{knob, report, sys};
 
 /// Whether `NETNS_TEST_PAUSE` asks for failed tests to wait.
 ///
 /// # Errors
 /// It has a value that says neither.
 pub(crate) fn is_wanted() -> Result<bool, String> {
-    match std::env::var_os("NETNS_TEST_PAUSE") {
+    match knob::value("NETNS_TEST_PAUSE") {
         None => Ok(false),
         Some(value) if value == "1" => Ok(true),
         Some(value) if value == "0" => Ok(false),

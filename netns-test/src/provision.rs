@@ -40,7 +40,7 @@ use crate::plan::{End, NodePlan, Plan, RoutePlan};
 use crate::registry::{self, Place};
 use crate::teardown::Reaped;
 use crate::wire::Wires;
-use crate::{capture, gate, gateway, report, sysctl, wire, worker};
+use crate::{capture, gate, gateway, knob, report, sysctl, wire, worker};
 
 #[cfg(feature = "kubernetes")]
 pub(crate) use self::join::{join, leave};
@@ -177,10 +177,10 @@ enum SwitchKind {
 
 impl SwitchKind {
     fn wanted() -> Result<Self, Error> {
-        match std::env::var("NETNS_TEST_SWITCH").as_deref() {
-            Ok("bridge") => Ok(Self::Bridge),
-            Ok("macvlan") | Err(_) => Ok(Self::Macvlans),
-            Ok(other) => {
+        match knob::text("NETNS_TEST_SWITCH").as_deref() {
+            Some("bridge") => Ok(Self::Bridge),
+            None | Some("macvlan") => Ok(Self::Macvlans),
+            Some(other) => {
                 let text = format!("NETNS_TEST_SWITCH is `{other}`: expected `macvlan` or `bridge`");
                 Err(Error::because("make a switch", text))
             }

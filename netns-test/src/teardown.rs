@@ -49,7 +49,7 @@ pub(crate) fn tear_down(net: &Arc<Net>) -> Result<Vec<Leftover>, Error> {
     let nodes = net.nodes();
     let workers: Vec<_> = nodes.iter().flat_map(|node| node.all_workers()).collect();
     workers.iter().for_each(|worker| worker.stop());
-    nodes.iter().for_each(|node| node.programs.stop());
+    nodes.iter().for_each(|node| drop(node.programs.end()));
     nodes.iter().for_each(|node| node.end_stations());
     let processes = net.processes.lock().unwrap_or_else(PoisonError::into_inner).take();
     // What cannot be ended is told in the end: the rest is torn down all the same.
@@ -94,7 +94,7 @@ pub(crate) fn empty(net: &Net, node: &Node) -> Result<Vec<String>, Error> {
     let namespaces = node.namespaces();
     let workers = node.stop_work();
     let ended = || workers.iter().all(|worker| worker.has_ended());
-    let programs = node.stop_programs();
+    let programs = node.end_programs();
     let is_here = |inode: u64| namespaces.inodes().contains(&inode);
     let kill = || processes::end_all(is_here, Among::All, Children::LeftToTheirParents);
     if sys::process::has_children() {

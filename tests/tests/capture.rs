@@ -347,6 +347,40 @@ fn secrets_of_tls_stand_in_the_file() {
 }
 
 #[test]
+fn secrets_that_cannot_be_read_cost_no_capture() {
+    let directory = Directory::new("no-secrets");
+    let pipe = directory.0.join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::from_bits_truncate(0o666)).expect("a pipe");
+    let text = |path: &Path| path.to_str().expect("text").to_owned();
+    let refused = "netns-test: failed to read the secrets of TLS in `";
+    // What keeps nothing is no mistake.
+    for (file, is_told) in
+        [(text(&pipe), false), ("/dev/stderr".to_owned(), false), (text(&directory.0), true)]
+    {
+        for run in [rerun("talks_and_fails"), rerun("talks_and_fails").as_ordinary_user()] {
+            let outcome = directory.of(run).env("SSLKEYLOGFILE", &file).run();
+            outcome.failed_with(&["on purpose"]);
+            assert_eq!(outcome.stdout.contains(refused), is_told, "{file}: {outcome}");
+            assert_eq!(directory.capture().secrets, "");
+            let files = directory.captures().pop().expect("a capture");
+            fs::remove_dir_all(files.parent().expect("its directory")).expect("it can be removed");
+        }
+    }
+}
+
+#[test]
+fn a_directory_that_cannot_be_says_why() {
+    let directory = Directory::new("nowhere");
+    std::os::unix::fs::symlink("nowhere", directory.0.join("link")).expect("a link");
+    for (place, cause) in [("link", "File exists"), ("file/below", "Not a directory")] {
+        fs::write(directory.0.join("file"), "").expect("a file");
+        let place = directory.0.join(place);
+        let run = rerun("talks_and_fails").env("NETNS_TEST_DIR", place.to_str().expect("text"));
+        run.run().failed_with(&["on purpose", cause, "to mend it: set NETNS_TEST_DIR to a directory"]);
+    }
+}
+
+#[test]
 fn of_earlier_attempts_the_last_ones_are_kept() {
     let directory = Directory::new("attempts");
     directory.of(rerun("talks_and_fails")).run().failed_with(&["on purpose"]);

@@ -56,6 +56,20 @@ fn events_and_output_stand_in_the_report_in_their_order() {
     }
 }
 
+#[netns_test]
+#[ignore = "fails on purpose"]
+async fn prints_in_red(client: Node) {
+    client.command("printf").arg("\\033[31mred\\033[0m\\n").status().await.expect("it runs");
+    panic!("on purpose");
+}
+
+#[test]
+fn what_a_terminal_would_act_on_is_written_out() {
+    for outcome in both("prints_in_red") {
+        assert_eq!(log(&outcome), [r"client printf: \u{1b}[31mred\u{1b}[0m"], "{outcome}");
+    }
+}
+
 #[test]
 fn the_environment_says_how_much() {
     let level = |level| {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{ChildStderr, Command};
 
 use netns_test::{Node, netns_test};
-use netns_test_tests::{NOBODY, Running, is_root, rerun};
+use netns_test_tests::{NOBODY, Rerun, Running, is_root, rerun};
 
 #[netns_test]
 #[ignore = "fails on purpose"]
@@ -37,7 +37,11 @@ struct Waiting {
 
 impl Waiting {
     fn start(name: &str, ordinary: bool) -> Self {
-        let test = rerun(name).env("NETNS_TEST_PAUSE", "1").interactive();
+        Self::run(rerun(name), ordinary)
+    }
+
+    fn run(test: Rerun, ordinary: bool) -> Self {
+        let test = test.env("NETNS_TEST_PAUSE", "1").interactive();
         let mut running = if ordinary { test.as_ordinary_user().spawn() } else { test.spawn() };
         let mut stderr = BufReader::new(running.child.stderr.take().expect("piped"));
         let mut said: Vec<String> = Vec::new();
@@ -140,6 +144,25 @@ fn without_anybody_who_could_type_it_waits_for_the_signal() {
     let kill = waiting.said.last().expect("lines").split_once("or: ").expect("a command").1.to_owned();
     assert!(Command::new("sh").args(["-c", &kill]).status().expect("a shell").success());
     waiting.ended();
+}
+
+#[test]
+fn what_passes_meanwhile_is_not_the_tests() {
+    let directory = std::env::temp_dir().join(format!("netns-test-pause-{}", std::process::id()));
+    fs::create_dir(&directory).expect("a directory for files");
+    let test = rerun("fails").env("NETNS_TEST_DIR", directory.to_str().expect("text"));
+    let mut waiting = Waiting::run(test.env("NETNS_TEST_CAPTURE", "failure"), false);
+    let say = "bash -c 'echo a-later-word >/dev/udp/web-server/9'";
+    inside(&waiting.way_into("client"), false, say).expect("it can be sent");
+    waiting.running.child.stdin.take().expect("piped").write_all(b"\n").expect("it reads");
+    let told = waiting.ended();
+    let (_, of_test) = told.rsplit_once("files of the test are in ").expect("they are there");
+    let of_test = Path::new(of_test.lines().next().expect("a line"));
+    for file in ["packets.pcapng", "packets.html"] {
+        let bytes = fs::read(of_test.join(file)).expect("it can be read");
+        assert!(!bytes.windows(12).any(|part| part == b"a-later-word"), "{file}");
+    }
+    fs::remove_dir_all(&directory).expect("it can be removed");
 }
 
 #[test]

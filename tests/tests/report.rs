@@ -268,6 +268,36 @@ fn a_lost_panic_is_shown_with_the_network_too() {
     reports("lost_panic", &["was not caught\n", "thread `lost_panic@a`", "Panics\n  a  "]);
 }
 
+/// Panics as it is dropped, which is when the test has ended.
+struct Late;
+
+impl Drop for Late {
+    fn drop(&mut self) {
+        panic!("in the end");
+    }
+}
+
+#[netns_test]
+#[ignore = "fails on purpose"]
+async fn late_panic(client: Node, server: Node) {
+    let _sleeping = server.command("sleep").arg("1000").spawn().await.expect("a program");
+    let (begins, begun) = tokio::sync::oneshot::channel();
+    client.spawn(async || {
+        let _late = Late;
+        begins.send(()).expect("somebody waits");
+        std::future::pending::<()>().await
+    });
+    begun.await.expect("it begins");
+}
+
+#[test]
+fn what_the_end_of_the_test_ends_is_blamed_for_nothing() {
+    for outcome in both("late_panic") {
+        outcome.failed_with(&["in the end", "the network of `late_panic`"]);
+        assert!(!outcome.stdout.contains("ended with signal"), "{outcome}");
+    }
+}
+
 #[netns_test(nodes = 2, family = v4, timeout = 3s)]
 #[ignore = "fails on purpose"]
 async fn everybody_waits(client: Node, server: Node) -> io::Result<()> {
@@ -354,6 +384,13 @@ fn the_environment_says_when_there_is_a_report() {
     let outcome = with("passes", "sometimes");
     assert!(!outcome.status.success(), "{outcome}");
     outcome.says(&["NETNS_TEST_REPORT is `sometimes`: expected `always` or `never`"]);
+}
+
+#[test]
+fn a_variable_that_is_set_to_nothing_is_not_set() {
+    let names = ["CAPTURE", "DIR", "LIST", "LOG", "PAUSE", "REPORT", "SEED", "SWITCH", "TIMEOUT", "WIRE"];
+    let run = names.iter().fold(rerun("passes"), |run, name| run.env(&format!("NETNS_TEST_{name}"), ""));
+    run.run().passed();
 }
 
 #[netns_test]

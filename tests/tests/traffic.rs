@@ -78,6 +78,18 @@ async fn what_is_received_is_shown_after_it_was_sent(a: Node, b: Node, network: 
     sending.await.expect("the sender does not panic")
 }
 
+#[netns_test(nodes(a, b), links(a -- b { wire = user }))]
+async fn tags_of_vlans_are_seen_at_both_ends(a: Node, b: Node, network: Network) -> io::Result<()> {
+    let capture = network.capture()?;
+    let mac = |node: &Node| io::Result::Ok(node.interface("eth0")?.link()?.mac.expect("it has an address"));
+    // VLAN 10 (IEEE 802.1Q), and a protocol that nobody speaks.
+    let tagged = [&mac(&b)?[..], &mac(&a)?, &[0x81, 0, 0, 10, 0x88, 0xb5], &[7; 50]].concat();
+    network.link(&a, &b)?.from(&a)?.inject(tagged.clone())?;
+    let seen = capture.until("the frame", |packet| packet.contains([7; 50])).await?;
+    assert_eq!((seen.node(), seen.bytes()), ("b", &tagged[..]));
+    Ok(())
+}
+
 #[netns_test(nodes(client, server), routers(r), links(client -- r, r -- server))]
 async fn an_interface_is_captured_alone(client: Node, server: Node, r: Router) -> io::Result<()> {
     let (near, far) = (r.interface("eth0")?.capture()?, r.interface("eth1")?.capture()?);

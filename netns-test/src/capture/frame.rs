@@ -5,6 +5,9 @@ use nix::libc;
 use crate::packet::Packet;
 use crate::sys::packets::Seen;
 
+/// How long the addresses of an Ethernet header are, behind which a tag stands.
+const ADDRESSES: usize = 12;
+
 /// One packet as it passed one interface.
 #[derive(Clone, Debug)]
 pub(crate) struct Frame {
@@ -65,14 +68,21 @@ impl Frame {
             libc::PACKET_OTHERHOST => Direction::Received(Reception::Other),
             _ => Direction::Received(Reception::Host),
         };
+        let mut bytes = seen.bytes.to_vec();
+        let mut length = seen.length;
+        // As it was on the link.
+        if let (Link::Ethernet, Some(tag), true) = (link, seen.tag, bytes.len() >= ADDRESSES) {
+            bytes.splice(ADDRESSES..ADDRESSES, tag);
+            length += tag.len();
+        }
         Some(Self {
             time: seen.time,
             node,
             interface: seen.interface,
             link,
             direction,
-            length: seen.length,
-            bytes: seen.bytes.into(),
+            length,
+            bytes: bytes.into(),
         })
     }
 

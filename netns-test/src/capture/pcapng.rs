@@ -76,14 +76,20 @@ pub(crate) fn write(recorded: &Recorded, interfaces: &[Interface], comment: &str
         block.finish(&mut file);
     }
     // A node's packets are lost before it is known on which interface they were: its first one tells of them.
-    for lost in &recorded.lost {
-        let of_node = interfaces.iter().position(|interface| interface.key.0 == lost.node);
+    for node in 0..recorded.nodes.len() {
+        let of_node = interfaces.iter().position(|interface| interface.key.0 == node);
+        let lost = recorded.lost.iter().filter(|lost| lost.node == node);
+        let (count, time) =
+            lost.fold((0, 0), |(count, time), lost| (count + lost.count, lost.time.max(time)));
         let Some(interface) = of_node.and_then(|position| u32::try_from(position).ok()) else { continue };
+        if count == 0 {
+            continue;
+        }
         let mut block = Block::new(INTERFACE_STATISTICS);
-        let (high, low) = halves(lost.time);
+        let (high, low) = halves(time);
         block.numbers(&[interface, high, low]);
-        // Packets that were dropped by the operating system.
-        block.option(7, &lost.count.to_ne_bytes());
+        // Packets that were dropped by the operating system, since the beginning.
+        block.option(7, &u64::to_ne_bytes(count));
         block.finish(&mut file);
     }
     file

@@ -90,6 +90,18 @@ pub(crate) struct Recorded {
     pub(crate) lost: Vec<Lost>,
 }
 
+/// What was recorded since somebody last looked, where all is kept.
+#[derive(Debug)]
+pub(super) struct News {
+    /// In the order of their times.
+    pub(super) frames: Vec<Frame>,
+    /// How many there are now with those before.
+    pub(super) count: usize,
+    pub(super) nodes: Vec<String>,
+    /// How many packets came faster than they were read, from the beginning on.
+    pub(super) lost: u64,
+}
+
 /// Packets that came faster than they were read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lost {
@@ -102,12 +114,7 @@ pub(crate) struct Lost {
 impl Recorded {
     /// All frames, in the order of their times.
     pub(crate) fn frames(&self) -> Vec<&Frame> {
-        self.frames_from(0)
-    }
-
-    /// Those after the first `seen` that were kept, in the order of their times.
-    pub(crate) fn frames_from(&self, seen: usize) -> Vec<&Frame> {
-        let mut frames: Vec<&Frame> = self.first.iter().chain(&self.last).skip(seen).collect();
+        let mut frames: Vec<&Frame> = self.first.iter().chain(&self.last).collect();
         frames.sort_by_key(|frame| frame.order());
         frames
     }
@@ -155,6 +162,20 @@ impl Recording {
         }
     }
 
+    /// What was recorded after the first `seen` frames.
+    pub(super) fn news(&self, seen: usize) -> Result<News, String> {
+        self.drain(&mut Buffers::new());
+        let state = self.state();
+        if let Some(error) = &state.error {
+            return Err(error.clone());
+        }
+        // Not all of it: it is asked for again and again while packets come.
+        let mut frames = state.kept.first.get(seen..).unwrap_or_default().to_vec();
+        frames.sort_by_key(Frame::order);
+        let lost = state.kept.lost.iter().map(|lost| lost.count).sum();
+        Ok(News { frames, count: state.kept.first.len(), nodes: state.kept.nodes.clone(), lost })
+    }
+
     /// Says that the test ends now: what is seen later is its tear-down.
     pub(crate) fn end(&self) {
         self.state().until.get_or_insert_with(packets::now);
@@ -172,7 +193,8 @@ impl State {
     fn drain(&mut self, keep: Keep, buffers: &mut Buffers) -> io::Result<usize> {
         let (begun, older) = (packets::now(), self.fresh.len());
         let taps = std::mem::take(&mut self.taps);
-        let read: io::Result<Vec<usize>> =
+        // Each of them, whatever becomes of another.
+        let read: Vec<io::Result<usize>> =
             taps.iter().enumerate().map(|(node, tap)| self.drain_tap(node, tap, keep, buffers)).collect();
         self.taps = taps;
         let mut complete = std::mem::take(&mut self.fresh);
@@ -180,7 +202,7 @@ impl State {
         self.fresh = complete.extract_if(older.., |frame| frame.time > begun).collect();
         complete.sort_by_key(Frame::order);
         complete.into_iter().for_each(|frame| self.keep(frame, keep));
-        read.map(|read| read.into_iter().max().unwrap_or(0))
+        read.into_iter().try_fold(0, |most, read| Ok(most.max(read?)))
     }
 
     fn drain_tap(

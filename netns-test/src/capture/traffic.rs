@@ -290,19 +290,20 @@ impl Capture {
         let operation = "read captured packets";
         let net = self.net.upgrade().filter(|net| !net.has_ended());
         let net = net.ok_or_else(|| Error::because(operation, "the test has ended"))?;
-        let recorded = self.recording.so_far().map_err(|cause| Error::because(operation, cause))?;
-        let lost: u64 = recorded.lost.iter().map(|lost| lost.count).sum();
-        if lost > 0 {
-            let cause =
-                format!("{lost} packets came faster than they could be read: what is there is not all");
+        let news = self.recording.news(seen).map_err(|cause| Error::because(operation, cause))?;
+        if news.lost > 0 {
+            let cause = format!(
+                "{} packets came faster than they could be read: what is there is not all",
+                news.lost
+            );
             return Err(Error::because(operation, cause));
         }
         let started = net.report.started();
         let mut names: HashMap<(usize, u32), String> = HashMap::new();
-        let frames = recorded.frames_from(seen).into_iter();
+        let frames = news.frames.into_iter();
         let wanted = frames.filter(|frame| self.interface.is_none_or(|index| index == frame.interface));
         let packets = wanted.map(|frame| {
-            let node = &recorded.nodes[frame.node];
+            let node = &news.nodes[frame.node];
             let name = || interface_name(&net, node, frame.interface);
             Captured {
                 node: node.clone(),
@@ -312,7 +313,7 @@ impl Capture {
                 packet: frame.decode(),
             }
         });
-        Ok((Traffic(packets.collect()), recorded.first.len()))
+        Ok((Traffic(packets.collect()), news.count))
     }
 
     /// Waits for a packet, and returns the first one, which may have passed before.

@@ -8,6 +8,7 @@ use netns_test_model::Capture;
 use super::recorder;
 use super::recording::{Keep, Recorded, Recording, Tap};
 use crate::error::Error;
+use crate::knob;
 
 /// The variable that says it for all tests.
 const VARIABLE: &str = "NETNS_TEST_CAPTURE";
@@ -33,7 +34,7 @@ impl Wanted {
 
     /// What the environment says, or else the attribute, or else the default.
     pub(crate) fn read(declared: Option<Capture>, nodes: usize) -> Result<Self, String> {
-        let of_environment = match env::var_os(VARIABLE) {
+        let of_environment = match knob::value(VARIABLE) {
             None => None,
             Some(value) => {
                 let known = Capture::ALL.iter().find(|when| value == when.name());

@@ -32,6 +32,14 @@ impl Programs {
         running.iter().flat_map(|running| running.log(most)).collect()
     }
 
+    /// Has no more programs started, and returns those that have been; that they end is no failure.
+    pub(crate) fn end(&self) -> Vec<Arc<Running>> {
+        self.stop();
+        let programs = self.all();
+        programs.iter().for_each(|program| program.expect_end());
+        programs
+    }
+
     /// How those failed of which the test does not know yet.
     pub(crate) fn failures(&self) -> Vec<String> {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
@@ -74,12 +82,9 @@ impl Node {
         Ok(Arc::clone(slot.insert(launcher)))
     }
 
-    /// Has no more programs started, and returns those that have been; that they end is no failure.
-    pub(crate) fn stop_programs(&self) -> Vec<Arc<Running>> {
-        self.0.programs.stop();
-        let programs = self.0.programs.all();
-        programs.iter().for_each(|program| program.expect_end());
-        programs
+    /// As [`Programs::end`].
+    pub(crate) fn end_programs(&self) -> Vec<Arc<Running>> {
+        self.0.programs.end()
     }
 
     pub(crate) fn keep_running(&self, running: &Arc<Running>) {

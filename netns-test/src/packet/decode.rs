@@ -72,16 +72,8 @@ fn headers(frame: &[u8], sliced: &LaxSlicedPacket<'_>) -> (Layers, Range<usize>)
         }
         Some(LaxNetSlice::Ipv6(slice)) => {
             let header = slice.header();
-            let fragment = slice.extensions().clone().into_iter().find_map(|extension| match extension {
-                etherparse::Ipv6ExtensionSlice::Fragment(part) if part.is_fragmenting_payload() => {
-                    Some(Fragment {
-                        identification: part.identification(),
-                        offset: part.fragment_offset().byte_offset().into(),
-                        more: part.more_fragments(),
-                    })
-                }
-                _ => None,
-            });
+            let start = position(frame, header.slice());
+            let fragment = fragment(header.next_header().0, &frame[start + header.slice().len()..]);
             layers.ip = Some(Ip {
                 source: header.source_addr().into(),
                 destination: header.destination_addr().into(),
@@ -92,7 +84,7 @@ fn headers(frame: &[u8], sliced: &LaxSlicedPacket<'_>) -> (Layers, Range<usize>)
                 dont_fragment: false,
                 fragment,
                 length: usize::from(header.payload_length()) + header.slice().len(),
-                start: position(frame, header.slice()),
+                start,
             });
             rest = slice.payload().payload;
         }
@@ -104,6 +96,34 @@ fn headers(frame: &[u8], sliced: &LaxSlicedPacket<'_>) -> (Layers, Range<usize>)
     }
     let start = position(frame, rest);
     (layers, start..start + rest.len())
+}
+
+/// The fragment header among the extension headers of IPv6 (RFC 8200), which `number` is the first of, if it divides the packet. By hand:
+/// etherparse walks over headers that it has not checked where a packet is cut short or wrong.
+fn fragment(mut number: u8, mut headers: &[u8]) -> Option<Fragment> {
+    const HOP_BY_HOP: u8 = 0;
+    const ROUTING: u8 = 43;
+    const FRAGMENT: u8 = 44;
+    const AUTHENTICATION: u8 = 51;
+    const DESTINATION: u8 = 60;
+    loop {
+        let &[next, length, ..] = headers else { return None };
+        let size = match number {
+            HOP_BY_HOP | ROUTING | DESTINATION => 8 * (usize::from(length) + 1),
+            AUTHENTICATION => 4 * (usize::from(length) + 2),
+            FRAGMENT => {
+                let [_, _, high, low, identification @ ..] = *headers.first_chunk::<8>()?;
+                let (offset, more) = (u16::from_be_bytes([high, low]) & !7, low & 1 == 1);
+                return (offset > 0 || more).then(|| Fragment {
+                    identification: u32::from_be_bytes(identification),
+                    offset: offset.into(),
+                    more,
+                });
+            }
+            _ => return None,
+        };
+        (number, headers) = (next, headers.get(size..)?);
+    }
 }
 
 /// Where in a frame a part of it begins.

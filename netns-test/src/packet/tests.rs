@@ -109,6 +109,37 @@ fn a_frame_may_be_cut_anywhere() {
 }
 
 #[test]
+fn extension_headers_may_be_cut_or_wrong() {
+    let six = |next: u8, rest: &str| {
+        let ethernet = format!("020000000002020000000001{}", "86dd");
+        bytes(&format!(
+            "{ethernet}60000000{:04x}{next:02x}40{}{}{rest}",
+            rest.len() / 2,
+            "20".repeat(16),
+            "21".repeat(16)
+        ))
+    };
+    let options = "3c00000000000000";
+    // Behind hop-by-hop options: destination options beyond the end, a header of routing and one of authentication alike, and a
+    // fragment's that is cut.
+    for (next, header) in
+        [("3c", "11090000"), ("2b", "1109000000000000"), ("33", "11ff0000"), ("2c", "110000")]
+    {
+        let packet = Packet::decode(six(0, &format!("{next}{}{header}", &options[2..])));
+        assert!(packet.ip().is_some_and(|ip| ip.fragment.is_none()), "{packet}");
+    }
+    // A whole one is read wherever it stands.
+    let fragment = "1100053900000007";
+    for packet in [six(44, fragment), six(0, &format!("2c{}{fragment}", &options[2..]))] {
+        let fragment = Packet::decode(packet).ip().and_then(|ip| ip.fragment.clone()).expect("a fragment");
+        assert_eq!((fragment.identification, fragment.offset, fragment.more), (7, 0x538, true));
+    }
+    // The same cut anywhere.
+    let whole = six(0, &format!("3c{}2c1d{}{fragment}{}", &options[2..], "00".repeat(238), "00".repeat(8)));
+    (0..whole.len()).for_each(|length| drop(Packet::decode(whole[..length].to_vec())));
+}
+
+#[test]
 fn names_stand_in_place_of_addresses() {
     let (text, _) = &samples()[1];
     let packet = Packet::decode(bytes(text));

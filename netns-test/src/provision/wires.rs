@@ -1,6 +1,5 @@
 //! Links that do something to packets: their ends between the nodes, and what is done with packets there.
 
-use std::env;
 use std::os::fd::BorrowedFd;
 use std::sync::OnceLock;
 
@@ -9,6 +8,7 @@ use nix::libc;
 use nix::sched::{CloneFlags, unshare};
 
 use crate::error::{Doing, Error};
+use crate::knob;
 use crate::namespace::Namespaces;
 use crate::netlink::{Batch, LinkEnd, LinkEvents, Netem, NetlinkError, Request, RouteSocket, Shape};
 use crate::plan::{Conditioned, Plan};
@@ -23,14 +23,14 @@ const ANY_MTU: u32 = 65535;
 
 /// What each of the links with conditions is on, by what it says itself, `NETNS_TEST_WIRE`, the graph, and the kernel.
 pub(super) fn choose(plan: &Plan) -> Result<Vec<Wire>, Error> {
-    let of_environment = match env::var("NETNS_TEST_WIRE").as_deref() {
-        Ok("kernel") => Some(Wire::Kernel),
-        Ok("user") => Some(Wire::User),
-        Ok(other) => {
+    let of_environment = match knob::text("NETNS_TEST_WIRE").as_deref() {
+        None => None,
+        Some("kernel") => Some(Wire::Kernel),
+        Some("user") => Some(Wire::User),
+        Some(other) => {
             let text = format!("NETNS_TEST_WIRE is `{other}`: expected `kernel` or `user`");
             return Err(Error::because("choose a wire", text));
         }
-        Err(_) => None,
     };
     let choose = |link: &Conditioned| {
         let said = if link.is_own { link.wire } else { of_environment.or(link.wire) };

@@ -25,6 +25,9 @@ use crate::{gateway, processes, sys, worker};
 /// How many lines of each program are kept for the page.
 const LINES: usize = 1000;
 
+/// And how many of all programs and events together.
+const MOST_LINES: usize = 10_000;
+
 /// How long a collection may take. Hosts that are not reached by then are left out.
 const BUDGET: Duration = Duration::from_secs(2);
 
@@ -104,6 +107,8 @@ fn look(net: &Net, nodes: &[Arc<NodeState>], plan: &Plan, body: Option<i32>) -> 
     });
     snapshot.log.extend(events);
     snapshot.log.sort_by_key(|line| line.time);
+    // Of many programs together.
+    snapshot.log.drain(..snapshot.log.len().saturating_sub(MOST_LINES));
     snapshot.faults = net.faults.lines(net.clock.started.get().copied());
     snapshot.programs = owners.programs;
     snapshot.directions = directions(net);

@@ -22,7 +22,8 @@ use std::io::{IsTerminal as _, stderr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::unistd::gettid;
 
@@ -33,11 +34,14 @@ pub(crate) use self::threads::{Named, keep_name};
 use crate::network::Net;
 use crate::panics::Record;
 use crate::plan::Plan;
-use crate::sys;
+use crate::{knob, sys};
 
 /// How many panics of one test are looked at. A test that catches more than these (a property test that shrinks) is not to
 /// be slowed down.
 const MOST_PANICS: usize = 4;
+
+/// How long the timeout waits for who collects for a panic.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// When a report is wanted: `NETNS_TEST_REPORT`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,7 +54,7 @@ pub(crate) enum Wanted {
 
 impl Wanted {
     pub(crate) fn read() -> Result<Self, String> {
-        match env::var_os("NETNS_TEST_REPORT") {
+        match knob::value("NETNS_TEST_REPORT") {
             None => Ok(Self::OnFailure),
             Some(value) if value == "always" => Ok(Self::Always),
             Some(value) if value == "never" => Ok(Self::Never),
@@ -145,9 +149,15 @@ fn take(net: &Arc<Net>, moment: Moment) {
     let Some(setting) = net.report.setting.get().filter(|setting| setting.wanted != Wanted::Never) else {
         return;
     };
-    // A panic of the collecting thread must not be collected for.
-    if net.report.busy.swap(true, Ordering::AcqRel) {
-        return;
+    // A panic of the collecting thread must not be collected for. The timeout alone shows what still runs, so it waits for who
+    // collects for a panic; not for one that does not come to an end.
+    let patience = if moment == Moment::Timeout { PATIENCE } else { Duration::ZERO };
+    let since = Instant::now();
+    while net.report.busy.swap(true, Ordering::AcqRel) {
+        if since.elapsed() >= patience {
+            return;
+        }
+        thread::sleep(Duration::from_millis(1));
     }
     let (at, time) = (Instant::now(), sys::packets::now());
     let body = (moment == Moment::Timeout).then_some(setting.body);
@@ -182,7 +192,10 @@ pub(crate) fn at_timeout(net: &Arc<Net>) {
 /// The snapshot that shows a failure best.
 fn chosen(net: &Net, how: &How) -> Option<Taken> {
     let of_panic = match how {
-        How::TimedOut => return net.report.find(|moment| moment == Moment::Timeout),
+        How::TimedOut => {
+            let at_timeout = net.report.find(|moment| moment == Moment::Timeout);
+            return at_timeout.or_else(|| net.report.find(|moment| moment != Moment::Late));
+        }
         How::Panicked(own, message) => origin(&net.witness.all(), *own, message),
         _ => net.witness.uncaught().first().map(|(index, _)| *index),
     };
@@ -211,19 +224,19 @@ pub(crate) fn report(net: &Arc<Net>, how: &How, passed: bool) -> Option<String> 
     if wanted == Wanted::Never || passed && wanted != Wanted::Always {
         return None;
     }
+    let made = catch_unwind(AssertUnwindSafe(|| made(net, how, passed)));
+    let text = made.unwrap_or_else(|_payload| Err("making it panicked".to_owned()));
+    Some(text.unwrap_or_else(|why_not| format!("there is no report on the network: {why_not}")))
+}
+
+/// The report; `Err` is why there is none.
+fn made(net: &Arc<Net>, how: &How, passed: bool) -> Result<String, String> {
     let taken = chosen(net, how).or_else(|| {
         take(net, Moment::Late);
         net.report.find(|moment| moment == Moment::Late)
     });
-    let why_not = |cause: &str| Some(format!("there is no report on the network: {cause}"));
-    let taken = match taken {
-        Some(taken) => taken,
-        None => return why_not("its state is still being collected"),
-    };
-    let (plan, mut snapshot) = match taken.seen {
-        Ok(seen) => seen,
-        Err(cause) => return why_not(&cause),
-    };
+    let taken = taken.ok_or("its state is still being collected")?;
+    let (plan, mut snapshot) = taken.seen?;
     let records = net.witness.all();
     let of_body = match how {
         How::Panicked(own, message) => origin(&records, *own, message),
@@ -270,18 +283,12 @@ pub(crate) fn report(net: &Arc<Net>, how: &How, passed: bool) -> Option<String> 
         packets,
     };
     let is_kept = !passed || net.packets.are_kept_always();
-    let write = || {
-        let text = text::write(&report, Style { colours: shows_colours() });
-        let page = is_kept.then(|| page::page(&report)).flatten().map(|page| packets::write_page(net, &page));
-        match page {
-            Some(Err(error)) => format!("{text}\nnetns-test: {error}"),
-            None | Some(Ok(())) => text,
-        }
-    };
-    match catch_unwind(AssertUnwindSafe(write)) {
-        Ok(text) => Some(text),
-        Err(_payload) => why_not("writing it panicked"),
-    }
+    let text = text::write(&report, Style { colours: shows_colours() });
+    let page = is_kept.then(|| page::page(&report)).flatten().map(|page| packets::write_page(net, &page));
+    Ok(match page {
+        Some(Err(error)) => format!("{text}\nnetns-test: {error}"),
+        None | Some(Ok(())) => text,
+    })
 }
 
 /// Whether what is printed goes to a terminal: libtest's capture does not.

@@ -15,22 +15,26 @@ use crate::plan::Plan;
 const FILE: &str = "packets.pcapng";
 const PAGE: &str = "packets.html";
 
-/// Writes what was recorded to the directory of the failed test.
-pub(crate) fn write_packets(net: &Net) -> Result<(), Error> {
+/// Writes what was recorded to the directory of the failed test; `Some` is what it lacks.
+///
+/// # Errors
+/// There is no such file.
+pub(crate) fn write_packets(net: &Net) -> Result<Option<Error>, Error> {
     let operation = || format!("write {FILE}");
     let recorded = match net.packets.so_far() {
-        None => return Ok(()),
+        None => return Ok(None),
         // A test that passes shows no report that could say why.
         Some(Err(cause)) if net.packets.are_kept_always() => return Err(Error::because(operation(), cause)),
         // It is said where they would be shown.
-        Some(Err(_)) => return Ok(()),
+        Some(Err(_)) => return Ok(None),
         Some(Ok(recorded)) => recorded,
     };
     let file = net.artifacts.directory(net.test)?.join(FILE);
     let interfaces = interfaces(&net.plan_of(&net.nodes()), &recorded);
     let comment = format!("the test `{}`", net.test);
-    let secrets = net.secrets.read(net)?;
-    fs::write(&file, capture::write(&recorded, &interfaces, &comment, &secrets)).doing(operation)
+    let (secrets, refused) = net.secrets.read(net);
+    fs::write(&file, capture::write(&recorded, &interfaces, &comment, &secrets)).doing(operation)?;
+    Ok(refused)
 }
 
 /// Writes the page to the directory of the failed test.

@@ -242,6 +242,7 @@ fn log_lines(report: &Report) -> Vec<String> {
         let text = format!("{}: {}", line.source, line.text);
         let shown: String = text.chars().take(LONGEST_MESSAGE).collect();
         let more = if shown.len() < text.len() { " …" } else { "" };
+        let shown = plain(&shown);
         vec![
             time(line.time, report.packets.started),
             report.place(line.node).to_owned(),
@@ -253,6 +254,16 @@ fn log_lines(report: &Report) -> Vec<String> {
         lines.insert(0, format!("… {first} before these"));
     }
     lines
+}
+
+/// The text without what a terminal would act on: the colours of programs, for instance.
+fn plain(text: &str) -> String {
+    let shown = |letter: char| match letter {
+        '\t' => " ".to_owned(),
+        letter if letter.is_control() => letter.escape_default().to_string(),
+        letter => letter.to_string(),
+    };
+    text.chars().map(shown).collect()
 }
 
 fn sockets(report: &Report) -> Vec<String> {

@@ -13,8 +13,8 @@ const BATCH: usize = 16;
 /// The largest packet: what segmentation offload makes of a stream, and its headers.
 pub(crate) const LARGEST: usize = 65_536 + 64;
 
-/// Room for one timestamp.
-const CONTROL: usize = 64;
+/// Room for a timestamp, and for what else the kernel says of a packet.
+const CONTROL: usize = 128;
 
 /// A packet as a packet socket tells it.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +26,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) hardware: u16,
     /// `PACKET_…` of linux/if_packet.h: to whom it goes, or that it was sent.
     pub(crate) kind: u8,
+    /// The tag of a VLAN (IEEE 802.1Q), which the kernel has taken out of the bytes behind the addresses.
+    pub(crate) tag: Option<[u8; 4]>,
     /// As much of it as was asked for.
     pub(crate) bytes: &'a [u8],
     pub(crate) length: usize,
@@ -43,8 +45,9 @@ pub(crate) fn open(room: usize) -> io::Result<OwnedFd> {
         }
     };
     let room = libc::c_int::try_from(room).unwrap_or(libc::c_int::MAX);
-    set_option(&socket, libc::SO_RCVBUF, room)?;
-    set_option(&socket, libc::SO_TIMESTAMPNS, 1)?;
+    set_option(&socket, libc::SOL_SOCKET, libc::SO_RCVBUF, room)?;
+    set_option(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
+    set_option(&socket, libc::SOL_PACKET, PACKET_AUXDATA, 1)?;
     Ok(socket)
 }
 
@@ -58,16 +61,24 @@ pub(crate) fn keep_timestamps() -> io::Result<OwnedFd> {
             socket => OwnedFd::from_raw_fd(socket),
         }
     };
-    set_option(&socket, libc::SO_TIMESTAMPNS, 1)?;
+    set_option(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
     Ok(socket)
 }
 
-fn set_option(socket: &OwnedFd, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+/// Of linux/if_packet.h: a control message tells more of each packet.
+const PACKET_AUXDATA: libc::c_int = 8;
+
+fn set_option(
+    socket: &OwnedFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
     // SAFETY: the kernel reads one int from this stack.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
-            libc::SOL_SOCKET,
+            level,
             option,
             (&raw const value).cast(),
             size_of_val(&value) as libc::socklen_t,
@@ -152,8 +163,10 @@ pub(crate) fn read(
     for index in 0..count {
         let length = messages[index].msg_len as usize;
         let address = &addresses[index];
+        let told = told(&messages[index].msg_hdr);
         seen(Seen {
-            time: timestamp(&messages[index].msg_hdr),
+            time: told.time.unwrap_or_else(now),
+            tag: told.tag,
             interface: address.sll_ifindex as u32,
             hardware: address.sll_hatype,
             kind: address.sll_pkttype,
@@ -164,26 +177,59 @@ pub(crate) fn read(
     Ok(count)
 }
 
-/// The timestamp among a message's control messages; the time of reading where there is none.
-fn timestamp(header: &libc::msghdr) -> u64 {
+/// What the kernel tells beside a packet.
+#[derive(Default)]
+struct Told {
+    time: Option<u64>,
+    tag: Option<[u8; 4]>,
+}
+
+/// Reads the control messages of a message.
+fn told(header: &libc::msghdr) -> Told {
+    let mut told = Told::default();
     // SAFETY: the kernel has filled the control buffer of this header, which is still alive; the CMSG functions stay inside.
     unsafe {
         let mut control = libc::CMSG_FIRSTHDR(header);
         while let Some(message) = control.as_ref() {
-            if message.cmsg_level == libc::SOL_SOCKET && message.cmsg_type == libc::SCM_TIMESTAMPNS {
-                let mut time = MaybeUninit::<libc::timespec>::zeroed();
-                ptr::copy_nonoverlapping(
-                    libc::CMSG_DATA(control),
-                    time.as_mut_ptr().cast::<u8>(),
-                    size_of::<libc::timespec>(),
-                );
-                let time = time.assume_init();
-                return time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64;
+            match (message.cmsg_level, message.cmsg_type) {
+                (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
+                    let mut time = MaybeUninit::<libc::timespec>::zeroed();
+                    ptr::copy_nonoverlapping(
+                        libc::CMSG_DATA(control),
+                        time.as_mut_ptr().cast::<u8>(),
+                        size_of::<libc::timespec>(),
+                    );
+                    let time = time.assume_init();
+                    told.time = Some(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64);
+                }
+                (libc::SOL_PACKET, PACKET_AUXDATA) => {
+                    let mut more = MaybeUninit::<libc::tpacket_auxdata>::zeroed();
+                    ptr::copy_nonoverlapping(
+                        libc::CMSG_DATA(control),
+                        more.as_mut_ptr().cast::<u8>(),
+                        size_of::<libc::tpacket_auxdata>(),
+                    );
+                    told.tag = tag(&more.assume_init());
+                }
+                _ => {}
             }
             control = libc::CMSG_NXTHDR(header, control);
         }
     }
-    now()
+    told
+}
+
+fn tag(more: &libc::tpacket_auxdata) -> Option<[u8; 4]> {
+    const ETHERTYPE_VLAN: u16 = 0x8100;
+    if more.tp_status & libc::TP_STATUS_VLAN_VALID == 0 {
+        return None;
+    }
+    let kind = match more.tp_status & libc::TP_STATUS_VLAN_TPID_VALID {
+        0 => ETHERTYPE_VLAN,
+        _ => more.tp_vlan_tpid,
+    };
+    let [[a, b], [c, d]] = [kind, more.tp_vlan_tci].map(u16::to_be_bytes);
+    Some([a, b, c, d])
 }
 
 /// The clock of the timestamps.

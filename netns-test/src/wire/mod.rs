@@ -15,10 +15,10 @@ mod pace;
 mod pump;
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use std::{env, io};
 
 use netns_test_model::graph::Conditions;
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -33,9 +33,8 @@ use crate::error::{Doing, Error};
 use crate::namespace::Namespaces;
 use crate::netlink::{LinkEvents, RouteSocket};
 use crate::packet::Packet;
-use crate::panics;
 use crate::sys::ring::PacketSocket;
-use crate::worker;
+use crate::{knob, panics, worker};
 
 /// A point in time, in nanoseconds since some other.
 type Nanos = u64;
@@ -206,8 +205,7 @@ impl Shared {
 /// # Errors
 /// It is something else.
 fn seed_of_environment() -> Result<Option<u64>, String> {
-    let Some(value) = env::var_os("NETNS_TEST_SEED") else { return Ok(None) };
-    let text = value.to_string_lossy();
+    let Some(text) = knob::text("NETNS_TEST_SEED") else { return Ok(None) };
     let number = match text.strip_prefix("0x") {
         Some(digits) => u64::from_str_radix(digits, 16),
         None => text.parse(),

@@ -11,10 +11,11 @@ const make = (name, text = "", attributes = {}) => {
 // What each packet is: [time in µs, from, to, link, marks, kind, summary, headers, hexadecimal bytes, length].
 const LOST = 1, AGAIN = 2, RESET = 4, ERROR = 8, HOUSEKEEPING = 16, LOG = 32;
 const ROW = 36, HEAD = 24;
-const rows = data.packets.map(([time, from, to, link, marks, kind, summary, headers, bytes, length]) =>
+const packets = data.packets.map(([time, from, to, link, marks, kind, summary, headers, bytes, length]) =>
   ({ time, from, to, link, marks, kind, summary, headers, bytes, length }));
-rows.push(...data.logs.map(([time, node, text]) =>
-  ({ time, from: node, to: [], marks: LOG, kind: "log", summary: text, headers: [], bytes: "", length: 0 })));
+const logs = data.logs.map(([time, node, text]) =>
+  ({ time, from: node, to: [], marks: LOG, kind: "log", summary: text, headers: [], bytes: "", length: 0 }));
+const rows = packets.concat(logs);
 rows.sort((left, right) => left.time - right.time);
 
 $("test").textContent = data.test;
