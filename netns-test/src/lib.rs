@@ -113,6 +113,8 @@ mod directory;
 pub mod dns;
 mod error;
 mod fault;
+#[cfg(test)]
+mod fuzz;
 mod gate;
 mod gateway;
 mod harness;

@@ -8,6 +8,8 @@
 mod graph;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
+#[cfg(test)]
+mod random;
 mod replug;
 
 use std::collections::VecDeque;

@@ -141,3 +141,118 @@ impl Block {
         file.extend(length.to_ne_bytes());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::recording::Lost;
+    use super::*;
+    use crate::capture::frame::Frame;
+    use crate::fuzz::Random;
+
+    /// The blocks of a file, each with its kind and body, as a reader finds them: by their lengths, from the front and from the back.
+    fn blocks(mut file: &[u8]) -> Vec<(u32, &[u8])> {
+        let number =
+            |bytes: &[u8], at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
+        let mut blocks = Vec::new();
+        while !file.is_empty() {
+            let (kind, length) = (number(file, 0), number(file, 4) as usize);
+            let (block, rest) = file.split_at(length);
+            assert!(length % 4 == 0 && number(block, length - 4) as usize == length, "{length}");
+            blocks.push((kind, &block[8..length - 4]));
+            file = rest;
+        }
+        blocks
+    }
+
+    /// What of options comes before their end; they fill the body.
+    fn options(mut body: &[u8]) -> Vec<(u16, &[u8])> {
+        let mut options = Vec::new();
+        while let [a, b, c, d, rest @ ..] = body {
+            let (code, length) = (u16::from_ne_bytes([*a, *b]), usize::from(u16::from_ne_bytes([*c, *d])));
+            if code == 0 {
+                assert!(length == 0 && rest.is_empty());
+                return options;
+            }
+            options.push((code, &rest[..length]));
+            body = &rest[length.next_multiple_of(4)..];
+        }
+        panic!("the options have no end");
+    }
+
+    #[test]
+    fn whatever_was_recorded_is_read_back() {
+        let mut random = Random(11);
+        for _ in 0..300 {
+            let links = [Link::Ethernet, Link::Loopback, Link::Ip];
+            let directions = [Direction::Sent, Direction::Received(Reception::Other)];
+            let nodes = 1 + random.below(4);
+            let frames: Vec<Frame> = (0..random.below(20))
+                .map(|_| {
+                    let bytes = random.bytes(70);
+                    Frame {
+                        time: random.number() >> random.below(64),
+                        node: random.below(nodes),
+                        interface: 100 + random.below(3) as u32,
+                        link: *random.one_of(&links),
+                        direction: *random.one_of(&directions),
+                        length: bytes.len() + random.below(3000),
+                        bytes: bytes.into(),
+                    }
+                })
+                .collect();
+            let interfaces: Vec<Interface> = (0..random.below(6))
+                .map(|_| Interface {
+                    key: (random.below(nodes), 100 + random.below(3) as u32),
+                    name: "n".repeat(random.below(20)),
+                    link: *random.one_of(&links),
+                })
+                .collect();
+            let lost = (0..random.below(3)).map(|_| Lost {
+                node: random.below(nodes),
+                count: random.below(3) as u64,
+                time: random.number(),
+            });
+            let lost: Vec<Lost> = lost.collect();
+            let names = (0..nodes).map(|node| format!("n{node}")).collect();
+            let recorded = Recorded { nodes: names, first: frames, lost, ..Recorded::default() };
+            let (comment, secrets) = ("c".repeat(random.below(70_000)), random.bytes(50));
+            let file = write(&recorded, &interfaces, &comment, &secrets);
+
+            let blocks = blocks(&file);
+            assert_eq!(blocks[0].0, SECTION_HEADER);
+            let said = options(&blocks[0].1[16..]);
+            assert!(said[0].0 == 1 && comment.as_bytes().starts_with(said[0].1));
+            let of = |kind| blocks.iter().filter(move |block| block.0 == kind).map(|block| block.1);
+            let names: Vec<&[u8]> = of(INTERFACE_DESCRIPTION).map(|body| options(&body[8..])[0].1).collect();
+            assert_eq!(
+                names,
+                interfaces.iter().map(|interface| interface.name.as_bytes()).collect::<Vec<_>>()
+            );
+            assert_eq!(of(DECRYPTION_SECRETS).count(), usize::from(!secrets.is_empty()));
+            assert!(of(DECRYPTION_SECRETS).all(|body| body[8..].starts_with(&secrets)));
+            let tells = |node: &usize| {
+                let lost = recorded.lost.iter().any(|lost| lost.node == *node && lost.count > 0);
+                lost && interfaces.iter().any(|interface| interface.key.0 == *node)
+            };
+            assert_eq!(of(INTERFACE_STATISTICS).count(), (0..nodes).filter(tells).count());
+            let frames = recorded.frames();
+            let has_one = |frame: &&&Frame| {
+                interfaces.iter().any(|interface| interface.key == (frame.node, frame.interface))
+            };
+            let expected: Vec<&&Frame> = frames.iter().filter(has_one).collect();
+            let packets: Vec<&[u8]> = of(ENHANCED_PACKET).collect();
+            assert_eq!(packets.len(), expected.len());
+            for (body, frame) in packets.into_iter().zip(expected) {
+                let numbers: Vec<u32> = body[..20]
+                    .chunks(4)
+                    .map(|word| u32::from_ne_bytes(word.try_into().expect("four bytes")))
+                    .collect();
+                assert_eq!(interfaces[numbers[0] as usize].key, (frame.node, frame.interface));
+                assert_eq!(u64::from(numbers[1]) << 32 | u64::from(numbers[2]), frame.time);
+                assert_eq!((numbers[3] as usize, numbers[4] as usize), (frame.bytes.len(), frame.length));
+                assert_eq!(body[20..20 + frame.bytes.len()], *frame.bytes);
+                assert_eq!(options(&body[20 + frame.bytes.len().next_multiple_of(4)..]).len(), 1);
+            }
+        }
+    }
+}

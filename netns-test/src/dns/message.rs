@@ -23,9 +23,24 @@ pub(super) struct Asked {
     pub(super) record_type: RecordType,
 }
 
-/// The question of a message; `None` where it has none that could be read.
+/// Reads a message of at least a header.
+///
+/// Room is made for as many questions and records as the header says, so they have to fit: a question takes 5 bytes at least, a record 11
+/// (RFC 1035 section 4.1).
+fn parse(bytes: &[u8]) -> Result<Packet<'_>, RCODE> {
+    let count = |at: usize| usize::from(u16::from_be_bytes([bytes[at], bytes[at + 1]]));
+    if 12 + 5 * count(4) + 11 * (count(6) + count(8) + count(10)) > bytes.len() {
+        return Err(RCODE::FormatError);
+    }
+    Packet::parse(bytes).map_err(|error| match error {
+        SimpleDnsError::InvalidQType(_) => RCODE::NotImplemented,
+        _ => RCODE::FormatError,
+    })
+}
+
+/// The question of a message that [is a query](is_query); `None` where it has none that could be read.
 pub(super) fn question(bytes: &[u8]) -> Option<Asked> {
-    let packet = Packet::parse(bytes).ok()?;
+    let packet = parse(bytes).ok()?;
     let [question] = &packet.questions[..] else { return None };
     Some(Asked {
         name: question.qname.to_string().to_ascii_lowercase(),
@@ -48,11 +63,7 @@ pub(super) fn answer(
 ) -> Vec<u8> {
     let id = u16::from_be_bytes([bytes[0], bytes[1]]);
     let sent_id = if effect.wrong_id { !id } else { id };
-    let parsed = Packet::parse(bytes).map_err(|error| match error {
-        SimpleDnsError::InvalidQType(_) => RCODE::NotImplemented,
-        _ => RCODE::FormatError,
-    });
-    let built = parsed.and_then(|query| {
+    let built = parse(bytes).and_then(|query| {
         let limit = match transport {
             Transport::Tcp => usize::from(u16::MAX),
             // RFC 6891 section 6.2.3: less than 512 means 512.
@@ -152,4 +163,40 @@ fn authority(server: &str, ttl: u32) -> Result<ResourceRecord<'_>, RCODE> {
     };
     let root = Name::new_with_labels(&[]);
     Ok(ResourceRecord::new(root, CLASS::IN, ttl, RData::SOA(soa)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damaged_queries_are_answered_by_what_can_be_read() {
+        let query = |name: &str, kind: u8| {
+            let mut bytes = vec![0x12, 0x67, 1, 0, 0, 1, 0, 0, 0, 0, 0, 1];
+            for label in name.split('.') {
+                bytes.push(label.len() as u8);
+                bytes.extend(label.as_bytes());
+            }
+            bytes.extend([0, 0, kind, 0, 1]);
+            // EDNS (RFC 6891).
+            bytes.extend([0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 0]);
+            bytes
+        };
+        let mut looped = query("loop", 1);
+        looped[12..14].copy_from_slice(&[0xc0, 12]);
+        let samples = vec![query("db.test", 1), query("db.test", 28), query("nobody", 255), looped];
+        let mut zone = Zone::default();
+        let ip = std::net::Ipv4Addr::new(10, 0, 0, 2);
+        zone.set("db.test".to_owned(), vec![super::super::record::Record::A(ip)]).unwrap();
+        crate::fuzz::survives("queries", samples, move |bytes| {
+            if !is_query(bytes) {
+                return;
+            }
+            let _asked = question(bytes).map(|asked| asked.name);
+            for transport in [Transport::Udp, Transport::Tcp] {
+                let answer = answer(bytes, "server", &zone, Effect::default(), transport);
+                assert!(answer.len() >= 12 && answer[2] & 0x80 != 0 && answer[..2] == bytes[..2]);
+            }
+        });
+    }
 }

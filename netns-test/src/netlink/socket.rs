@@ -393,7 +393,7 @@ impl Reply {
         }
         let explained = header.flags & NLM_F_ACK_TLVS != 0;
         let text = explained.then(|| extended_ack(attributes)).flatten();
-        Ok(Self::Refused(-code, text))
+        Ok(Self::Refused(code.saturating_neg(), text))
     }
 }
 

@@ -219,6 +219,64 @@ fn a_datagram_is_cut_into_messages_and_a_torn_one_is_an_error() {
     assert!(Messages(&bytes).last().unwrap().is_err());
 }
 
+/// What the kernel has of these tables in this namespace, undecoded.
+fn tables() -> Vec<Vec<u8>> {
+    use netlink_packet_route::RouteNetlinkMessage::{GetAddress, GetLink, GetNeighbour, GetRoute};
+    let channel =
+        super::socket::Channel::open(netlink_sys::protocols::NETLINK_ROUTE).expect("a netlink socket");
+    let requests = [
+        GetLink(Default::default()),
+        GetAddress(Default::default()),
+        GetRoute(Default::default()),
+        GetNeighbour(Default::default()),
+    ];
+    let raw = |request| channel.dump(request, |_, payload| Ok(Some(payload.to_vec())));
+    requests.iter().flat_map(|request| raw(request).expect("a table")).collect()
+}
+
+#[test]
+fn damaged_answers_are_refused() {
+    crate::fuzz::survives("answers of rtnetlink", tables(), |payload| {
+        let _judged = super::decode::link(payload).map(|link| link.to_string());
+        let _judged = super::decode::address(payload).map(|found| found.map(|address| address.to_string()));
+        let _judged = super::decode::route(payload).map(|found| found.map(|route| route.to_string()));
+        let _judged = super::decode::neighbour(payload).map(|found| found.map(|entry| entry.to_string()));
+    });
+    // `struct inet_diag_msg` in linux/inet_diag.h, and an attribute behind it.
+    let mut socket = vec![2, 10, 0, 0, 0, 80, 0x9c, 0x40];
+    socket.resize(72, 1);
+    socket.extend([5, 0, 11, 0, 1, 0, 0, 0]);
+    crate::fuzz::survives("answers of sock_diag", vec![socket], |payload| {
+        let _judged = super::diag::decode(Protocol::Tcp, payload).map(|socket| socket.to_string());
+    });
+}
+
+#[test]
+fn damaged_datagrams_end() {
+    let mut refusal = (-libc::EINVAL).to_ne_bytes().to_vec();
+    refusal.extend([20, 0, 0, 0, 16, 0, 5, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
+    refusal.extend(extended_ack("no such thing"));
+    let message = |kind: u16, flags: u16, payload: &[u8]| {
+        let mut bytes = (16 + payload.len() as u32).to_ne_bytes().to_vec();
+        bytes.extend([kind.to_ne_bytes(), flags.to_ne_bytes()].concat());
+        bytes.extend([7, 0, 0, 0, 0, 0, 0, 0]);
+        bytes.extend(payload);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    };
+    let refused = message(NLMSG_ERROR, NLM_F_ACK_TLVS, &refusal);
+    let two = [message(libc::RTM_NEWLINK, 0, &[1; 30]), message(NLMSG_DONE, 0, &[0; 4])].concat();
+    let lowest = message(NLMSG_ERROR, NLM_F_ACK_TLVS | NLM_F_CAPPED, &i32::MIN.to_ne_bytes());
+    crate::fuzz::survives("datagrams of netlink", vec![refused, two, lowest], |datagram| {
+        // Each message takes some of it.
+        let messages: Vec<_> = Messages(datagram).take(datagram.len() + 1).collect();
+        assert!(messages.len() <= datagram.len());
+        for (header, payload) in messages.into_iter().flatten() {
+            let _judged = Reply::new(&header, payload);
+        }
+    });
+}
+
 // With the kernel.
 
 /// Runs `body` on a thread of its own, in a fresh network namespace; `None` where the user may not have one.

@@ -128,7 +128,7 @@ fn fragment(mut number: u8, mut headers: &[u8]) -> Option<Fragment> {
 
 /// Where in a frame a part of it begins.
 fn position(frame: &[u8], part: &[u8]) -> usize {
-    (part.as_ptr().addr() - frame.as_ptr().addr()).min(frame.len())
+    part.as_ptr().addr().saturating_sub(frame.as_ptr().addr()).min(frame.len())
 }
 
 fn arp(slice: &etherparse::ArpPacketSlice<'_>) -> Option<Arp> {

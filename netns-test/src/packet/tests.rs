@@ -177,3 +177,21 @@ fn an_error_tells_the_packet_that_it_is_about() {
     assert_eq!(original.destination, "10.0.0.9:40000".parse().unwrap());
     assert_eq!(original.protocol, 6);
 }
+
+#[test]
+fn damaged_packets_are_decoded_as_far_as_they_go() {
+    let samples: Vec<Vec<u8>> = samples().iter().map(|(text, _)| bytes(text)).collect();
+    let of_ip = samples.iter().filter_map(|frame| frame.get(14..)).map(<[u8]>::to_vec).collect();
+    let look = |packet: &Packet| {
+        let _shown = (packet.to_string(), packet.source(), packet.destination(), packet.dns());
+        assert!(packet.payload().len() <= packet.bytes().len());
+        packet.payload_length();
+    };
+    crate::fuzz::survives("frames", samples, move |frame| {
+        look(&Packet::decode(frame));
+        look(&Packet::decode_cut(frame.to_vec(), frame.len() + 1000));
+    });
+    crate::fuzz::survives("packets", of_ip, move |packet| {
+        look(&Packet::decode_ip(packet.to_vec(), packet.len()))
+    });
+}

@@ -2,6 +2,8 @@
 //!
 //! What `nix` or the standard library already make safe is called where it is needed; here stands what they do not have.
 
+#[cfg(test)]
+pub(crate) mod allocations;
 pub(crate) mod caps;
 pub(crate) mod env;
 pub(crate) mod ethtool;

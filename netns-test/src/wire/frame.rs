@@ -148,4 +148,21 @@ mod tests {
         tcp[13] = 0x52;
         assert!(!is_ecn_setup(&ipv4(6, &tcp)));
     }
+
+    #[test]
+    fn damaged_frames_are_looked_at_and_changed_all_the_same() {
+        let mut tagged = vec![0; 12];
+        tagged.extend([0x81, 0x00, 0, 5, 0x86, 0xdd, 0x60, 0x20, 0, 0, 0, 16, 0, 1]);
+        tagged.extend([0; 32]);
+        tagged.extend([58, 0, 5, 2, 0, 0, 0, 0, 143, 0, 0, 0]);
+        let samples = vec![ipv4(6, &[0; 24]), ipv4(17, &[0; 9]), ipv4(1, &[3, 4, 0, 0]), tagged];
+        crate::fuzz::survives("frames on a wire", samples, |frame| {
+            let _judged = (is_chatter(frame), is_icmp_error(frame), is_ecn_setup(frame));
+            let mut changed = frame.to_vec();
+            set_ecn(&mut changed, 3);
+            assert!(ip(frame).is_none() || ecn(&changed) == 3);
+            crate::wire::checksums::make_right(&mut changed);
+            assert_eq!(changed.len(), frame.len());
+        });
+    }
 }

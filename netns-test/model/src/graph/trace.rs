@@ -98,7 +98,8 @@ impl Trace {
 
     /// What passes in the mean.
     pub fn mean(&self) -> Rate {
-        let all: u128 = self.0.iter().map(|(rate, time)| u128::from(rate.bits()) * time.as_nanos()).sum();
+        let bits = self.0.iter().map(|(rate, time)| u128::from(rate.bits()).saturating_mul(time.as_nanos()));
+        let all = bits.fold(0, u128::saturating_add);
         Rate::bit((all / self.duration().as_nanos().max(1)) as u64)
     }
 

@@ -35,6 +35,27 @@ fn attributes_are_padded_nested_and_in_network_byte_order() {
     assert_eq!(nested, [(2, &[1, 2, 3, 4][..]), (3, &[7][..])]);
 }
 
+#[test]
+fn damaged_answers_are_read_as_far_as_they_go() {
+    let chain = Table::new(Family::Inet, "t").chain("c");
+    let counter = Attributes::new().u64(1, 70).u64(2, 1);
+    let expression = Attributes::new().text(1, "counter").nested(2, &counter);
+    let rule = Rule::new().tcp_dport(80).comment("why").accept().attributes(&chain, 1);
+    let listed = Attributes::new()
+        .text(2, "c")
+        .u64(3, 7)
+        .nested(4, &Attributes::new().nested(1, &expression))
+        .bytes(7, &[0, 4, b'w', b'h', b'y', 0]);
+    let element = Attributes::new().nested(1, &Attributes::new().bytes(1, &[10, 0, 0, 1])).u64(5, 1000);
+    let elements = Attributes::new().nested(3, &Attributes::new().nested(1, &element));
+    let samples = [rule, listed, elements].map(|attributes| attributes.as_bytes().to_vec()).to_vec();
+    assert!(read::rule(&samples[1]).is_some_and(|rule| rule.counted.is_some() && rule.comment.is_some()));
+    assert_eq!(read::elements(&samples[2]).len(), 1);
+    crate::fuzz::survives("answers of nf_tables", samples, |attributes| {
+        let _read = (read::rule(attributes), read::elements(attributes));
+    });
+}
+
 /// The names of a rule's expressions in a table of this family.
 fn names(rule: &Rule, family: Family) -> Vec<String> {
     let chain = Table::new(family, "t").chain("c");
