@@ -262,9 +262,13 @@ impl PodBuilder {
     ///
     /// # Errors
     /// The name is no host name, or is taken; the address is taken, or none of the node's; the node has no address left; the
-    /// kernel's own; the test has ended.
+    /// kernel's own; the test has ended, or the calling thread is none of the test's.
     pub fn start(self) -> Result<Pod, Error> {
         let (cluster, operation) = (self.cluster.clone(), self.operation());
+        // Before anything is made: the nodes could not be told of it.
+        if registry::here().doing(|| operation.clone())?.is_none() {
+            return Err(Error::because(operation, "the calling thread is none of the test's"));
+        }
         let started = start_all(&cluster, vec![self])?;
         started.into_iter().next().ok_or_else(|| Error::because(operation, "it was deleted at once"))
     }
@@ -291,6 +295,13 @@ pub(super) fn start_all(cluster: &Cluster, pods: Vec<PodBuilder>) -> Result<Vec<
     }
     let joined = provision::join(net, joining.clone()).map_err(|error| give_up(&joining, error))?;
     let records: Vec<Record> = joined.iter().filter_map(|joined| state.started(joined)).collect();
-    cluster.sync()?;
+    if let Err(error) = cluster.sync() {
+        // A pod that nobody has been told of is none. The first error is the one to tell.
+        for record in records {
+            let _left = provision::leave(net, &record.state);
+            state.forget(layout, &record.name);
+        }
+        return Err(error);
+    }
     Ok(records.into_iter().map(|record| Pod::new(cluster.clone(), record)).collect())
 }

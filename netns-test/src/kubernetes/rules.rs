@@ -69,7 +69,7 @@ pub(super) struct Balanced {
 }
 
 /// All that the nodes are to know.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Wanted {
     pub(super) balanced: Vec<Balanced>,
     pub(super) pods: Vec<Prefix>,

@@ -10,7 +10,7 @@ use netns_test_model::kubernetes::{
 };
 
 use super::policy::{self, PolicyRule, PolicyType};
-use super::rules::{Installed, Protocol};
+use super::rules::{Installed, Protocol, Wanted};
 use super::service::ServiceBuilder;
 use crate::gate;
 use crate::node::NodeState;
@@ -34,6 +34,8 @@ pub(super) struct Told {
     pub(super) on_the_way: BTreeMap<String, Option<Arc<NodeState>>>,
     /// The rules of the nodes, by number; of none before there is a service.
     pub(super) rules: BTreeMap<usize, Installed>,
+    /// What they all know of services, and need not be told again.
+    pub(super) services: Option<Wanted>,
     /// Those of the policies likewise.
     pub(super) policies: BTreeMap<usize, policy::Installed>,
     /// Whether the last attempt to tell them failed on the way.

@@ -331,6 +331,54 @@ async fn only_what_begins_is_redirected_and_always(
     Ok(())
 }
 
+/// Rules that replace others leave no moment in which the application's connections pass the proxy by.
+#[netns_test(kubernetes(nodes = 2, pods(captured = 0, server = 1)))]
+async fn redirection_is_replaced_at_once(cluster: Cluster, captured: Pod, server: Pod) -> io::Result<()> {
+    let app = server.listen_tcp("[::]:80").await?;
+    for (redirect, at) in [
+        (Redirect::in_pod().unless_mark(MARK), captured.as_node()),
+        (Redirect::at_node(), cluster.node(0).node()),
+    ] {
+        let [proxy, _inbound] = proxy_at(at).await?;
+        let redirect = redirect.outbound(OUTBOUND);
+        captured.redirect(redirect.clone())?;
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let to = (server.ip(), 80);
+        let connects = captured.spawn_thread("connects", move || {
+            let mut count = 0;
+            while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+                std::net::TcpStream::connect(to)?;
+                count += 1;
+            }
+            io::Result::Ok(count)
+        });
+        for round in 0..30 {
+            captured.redirect(match round % 2 {
+                0 => redirect.clone().inbound(INBOUND),
+                _ => redirect.clone(),
+            })?;
+            proxy.accept().await?;
+        }
+        drop(stop);
+        // Those that wait are taken, lest the last one wait for room.
+        let taken = async {
+            loop {
+                drop(proxy.accept().await);
+            }
+        };
+        let joined = tokio::task::spawn_blocking(move || connects.join().expect("no panic"));
+        let count = tokio::select! {
+            count = joined => count.expect("no panic")?,
+            () = taken => unreachable!("it takes for ever"),
+        };
+        assert!(count >= 30);
+        captured.end_redirection()?;
+        let passed = std::future::poll_fn(|cx| std::task::Poll::Ready(app.poll_accept(cx).is_ready())).await;
+        assert!(!passed, "a connection passed the proxy by");
+    }
+    Ok(())
+}
+
 #[netns_test(kubernetes(nodes = 2, pods(client = 0, near = 0, far = 1, deleted = 0)))]
 async fn mistakes_are_told(client: Pod, near: Pod, far: Pod, deleted: Pod) -> io::Result<()> {
     deleted.delete()?;

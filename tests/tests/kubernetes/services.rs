@@ -340,6 +340,15 @@ async fn what_could_not_be_told_is_told_by_the_next_call(cluster: Cluster, clien
     elsewhere(|| failed.clone().create()).unwrap_err();
     let web = failed.create()?;
     assert_eq!(ask(&client, (web.ip(), 80)).await?.0, "server");
+
+    // A pod that the nodes could not be told of is none.
+    let late = || cluster.node(1).pod("late").label("app", "echo");
+    elsewhere(|| late().start().map(drop)).unwrap_err();
+    assert!(
+        cluster.pod("late").is_err() && !cluster.node(1).links()?.iter().any(|link| link.name == "veth3")
+    );
+    let late = late().start()?;
+    assert_eq!(resolve(&client, "late").await?, set([late.ip4().into(), late.ip6().into()]));
     Ok(())
 }
 

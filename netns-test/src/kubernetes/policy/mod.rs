@@ -82,7 +82,7 @@ impl NetworkPolicy {
         let view = self.cluster.state().view();
         let selected = self.selected(&view);
         let mut packets = 0;
-        for node in self.cluster.nodes() {
+        for node in self.cluster.hosts()? {
             if !view.pods.iter().any(|pod| pod.node == node.number() && selected.contains(&pod.name)) {
                 continue;
             }

@@ -13,7 +13,7 @@ use crate::kubernetes::Pod;
 use crate::netlink::nftables::{Batch, Family, NftSocket, Rule, Table};
 use crate::netlink::state::{Protocol, Route};
 use crate::netlink::{NetlinkError, Request, RouteSocket};
-use crate::node::Node;
+use crate::node::{Node, NodeState};
 use crate::plan::name_servers;
 
 /// The routing table by which packets for the proxy are this host's own: ztunnel's.
@@ -25,7 +25,7 @@ const LOOPBACK: u32 = 1;
 impl Pod {
     /// Redirects the pod's traffic to a transparent proxy, from now on; connections that are established stay as they are.
     ///
-    /// It replaces what was redirected before, and holds until [`end_redirection`](Pod::end_redirection). Other pods are not concerned. Services are
+    /// It replaces what was redirected before, to a proxy in the same place from one packet to the next, and holds until [`end_redirection`](Pod::end_redirection). Other pods are not concerned. Services are
     /// redirected with their own addresses, before they are balanced.
     ///
     /// # Errors
@@ -61,13 +61,19 @@ impl Pod {
         is_listened_to(&proxy, &wanted)
             .doing(operation)?
             .map_err(|cause| Error::because(operation(), cause))?;
-        self.end_redirection()?;
-        lead_to_proxy(&proxy).doing(operation)?;
         let elsewhere = match &redirect.place {
             Place::Pod => None,
             Place::Node => Some(None),
             Place::Gateway(gateway) => Some(Some(Arc::clone(&gateway.record.state))),
         };
+        // What stays in its place is replaced there, from one packet to the next.
+        if elsewhere.is_some() {
+            self.remove(&self.table(&Place::Pod), self.as_node())?;
+        }
+        if !self.is_led(elsewhere.as_ref()) {
+            self.forget_redirection()?;
+        }
+        lead_to_proxy(&proxy).doing(operation)?;
         if let Some(gateway) = elsewhere {
             self.cluster().told().on_the_way.insert(self.name().to_owned(), gateway);
         }
@@ -122,6 +128,15 @@ impl Pod {
     pub fn end_redirection(&self) -> Result<(), Error> {
         self.forget_redirection()?;
         self.remove(&self.table(&Place::Pod), self.as_node())
+    }
+
+    /// Whether the rules that its node, or a gateway, has for it are where those of `elsewhere` would be.
+    fn is_led(&self, elsewhere: Option<&Option<Arc<NodeState>>>) -> bool {
+        match (self.cluster().told().on_the_way.get(self.name()), elsewhere) {
+            (Some(Some(known)), Some(Some(gateway))) => Arc::ptr_eq(known, gateway),
+            (Some(None), Some(None)) => true,
+            _ => false,
+        }
     }
 
     /// Takes the rules away that its node, or a gateway, has for it.

@@ -32,6 +32,9 @@ struct Rules<'a> {
 
 impl<'a> Rules<'a> {
     fn new(table: &'a Table, batch: &'a mut Batch) -> Self {
+        // In place of one that is there, and one that is not cannot be deleted.
+        batch.add_table(table);
+        batch.delete_table(table);
         batch.add_table(table);
         Self { table, batch }
     }
