@@ -15,6 +15,8 @@ mod recording;
 mod traffic;
 mod wanted;
 
+#[cfg(test)]
+pub(crate) use self::frame::{Direction, Reception};
 pub(crate) use self::frame::{Frame, Link};
 pub(crate) use self::pcapng::{Interface, write};
 pub(crate) use self::recording::Recorded;

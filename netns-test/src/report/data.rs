@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use netns_test_model::graph::{Conditions, Wire};
 
-use super::hops::{Hop, Links};
+use super::hops::{Blind, Hop, Links};
 use crate::gateway::Stopped;
 use crate::netlink::state::{Address, Link, Neighbour, Protocol, Route, SocketState};
 use crate::plan::Plan;
@@ -54,8 +54,28 @@ pub(super) struct Packets {
     pub(super) links: Links,
     /// When the body started, in nanoseconds since 1970.
     pub(super) started: u64,
-    /// What is missing.
+    /// When the network was looked at, by the same clock.
+    pub(super) until: u64,
+    /// What was not recorded.
+    pub(super) blind: Blind,
+    /// What is missing, in words.
     pub(super) notes: Vec<String>,
+}
+
+/// How long a host may take on a busy machine to send on, or to answer, what it has received, where the kernel does it.
+const TURN: u64 = 10_000_000;
+
+impl Packets {
+    /// Whether a packet may yet arrive.
+    pub(super) fn is_under_way(&self, hop: &Hop) -> bool {
+        hop.to.is_empty() && self.links.may_come(hop.link, hop.time, self.until)
+    }
+
+    /// Whether what followed upon a packet may be among what was not recorded.
+    pub(super) fn is_hidden(&self, hop: &Hop) -> bool {
+        let due = self.links.due(hop.link, hop.came).saturating_add(TURN);
+        hop.from.iter().chain(&hop.to).any(|place| self.blind.hides(place.node, hop.time, due))
+    }
 }
 
 /// A panic that failed the test.

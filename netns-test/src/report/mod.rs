@@ -5,6 +5,7 @@
 //! sockets; other failures at the end of the body or at the timeout, before tear-down. What fails only then is shown as it
 //! was left. A test that passes pays for none of it, but for panics that it catches.
 
+mod asked;
 mod collect;
 mod data;
 mod drawing;

@@ -19,7 +19,7 @@ const LONGEST: usize = 150;
 
 /// The last packets of each link; those that only find neighbours are left out, unless they go unanswered.
 pub(super) fn packet_lines(report: &Report) -> Vec<String> {
-    let Packets { hops, links, started, notes } = &report.packets;
+    let Packets { hops, links, started, notes, .. } = &report.packets;
     let answered: HashSet<IpAddr> = hops.iter().filter_map(|hop| answer(&hop.packet)).collect();
     let shown = |hop: &&Hop| {
         !is_housekeeping(&hop.packet)
@@ -92,6 +92,7 @@ fn row(report: &Report, hop: &Hop, started: u64) -> Vec<String> {
     let summary = hop.packet.summary(&names);
     let marks = [
         (hop.is_lost, " ✗ did not arrive"),
+        (hop.is_corrupted, " ✗ corrupted on its way"),
         (hop.is_repeated, " ↻ once more"),
         (hop.packet.tcp().is_some_and(|tcp| tcp.flags.rst), " ✗ reset"),
         (hop.packet.icmp().is_some_and(|icmp| icmp.is_error()), " ✗ error"),

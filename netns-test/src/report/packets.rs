@@ -1,10 +1,10 @@
 //! The packets of a test: for its report, and as a file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 
 use super::data::{Direction, Packets};
-use super::hops::{Links, hops};
+use super::hops::{Blind, Links, hops};
 use super::signs::plural;
 use crate::capture::{self, Frame, Interface, Link, Recorded};
 use crate::error::{Doing, Error};
@@ -30,7 +30,7 @@ pub(crate) fn write_packets(net: &Net) -> Result<Option<Error>, Error> {
         Some(Ok(recorded)) => recorded,
     };
     let file = net.artifacts.directory(net.test)?.join(FILE);
-    let interfaces = interfaces(&net.plan_of(&net.nodes()), &recorded);
+    let interfaces = interfaces(&net.plan_of(&net.nodes()), &recorded, &names(net));
     let comment = format!("the test `{}`", net.test);
     let (secrets, refused) = net.secrets.read(net);
     fs::write(&file, capture::write(&recorded, &interfaces, &comment, &secrets)).doing(operation)?;
@@ -71,6 +71,7 @@ pub(super) fn between(
             ));
         }
     }
+    let gap = Blind::gap(&recorded);
     // Those of nodes that have left are in the file alone.
     let place = |name: &String| plan.nodes.iter().position(|planned| planned.name == *name);
     let places: Vec<Option<usize>> = recorded.nodes.iter().map(place).collect();
@@ -91,11 +92,26 @@ pub(super) fn between(
         None => false,
     });
     let links = Links::of(plan, directions);
-    Ok(Packets { hops: hops(&recorded, &links, until), links, started: from, notes })
+    let blind = Blind { gap, overrun: recorded.lost.iter().map(|lost| lost.node).collect() };
+    let hops = hops(&recorded, &links, &blind, until);
+    Ok(Packets { hops, links, started: from, until, blind, notes })
+}
+
+/// The names of all interfaces that the network had when it was looked at, by node and index: those that a test has added, too.
+fn names(net: &Net) -> HashMap<(String, u32), String> {
+    let mut names = HashMap::new();
+    for taken in net.report.taken().iter() {
+        let Ok((plan, snapshot)) = &taken.seen else { continue };
+        for host in &snapshot.hosts {
+            let Some(node) = host.node.map(|node| &plan.nodes[node].name) else { continue };
+            names.extend(host.links.iter().map(|link| ((node.clone(), link.index), link.name.clone())));
+        }
+    }
+    names
 }
 
 /// Every planned interface, and whatever else packets were seen on.
-fn interfaces(plan: &Plan, recorded: &Recorded) -> Vec<Interface> {
+fn interfaces(plan: &Plan, recorded: &Recorded, names: &HashMap<(String, u32), String>) -> Vec<Interface> {
     let planned = |node: usize| plan.nodes.iter().find(|planned| planned.name == recorded.nodes[node]);
     let mut found: BTreeMap<(usize, u32), Link> = BTreeMap::new();
     for node in 0..recorded.nodes.len() {
@@ -108,7 +124,10 @@ fn interfaces(plan: &Plan, recorded: &Recorded) -> Vec<Interface> {
         let name = match (own, link) {
             (Some(own), _) => own.name.clone(),
             (None, Link::Loopback) => "lo".to_owned(),
-            (None, _) => format!("interface {index}"),
+            (None, _) => {
+                let seen = names.get(&(recorded.nodes[node].clone(), index)).cloned();
+                seen.unwrap_or_else(|| format!("interface {index}"))
+            }
         };
         Interface { key: (node, index), name: format!("{}/{name}", recorded.nodes[node]), link }
     });

@@ -3,17 +3,19 @@
 use std::collections::{BTreeSet, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
+use super::asked::{Refused, is_starting, refused};
 use super::data::{Host, Report, Socket};
 use super::suspects::{errors, suspects};
 use crate::gateway::Stopped;
-use crate::netlink::state::{Link, Route, RouteKind, RouteProtocol, SocketState};
+use crate::netlink::state::{Address, Link, Route, RouteKind, RouteProtocol, SocketState};
 use crate::plan::{InterfacePlan, NodePlan, RoutePlan};
 
 /// The first line of a program's end, and how many of its last lines go with it.
 const OBITUARY: usize = 6;
 
-/// The most routes of one node that are named one by one.
+/// The most routes of one node that are named one by one, and the most addresses.
 const MOST_ROUTES: usize = 3;
+const MOST_ADDRESSES: usize = 3;
 
 /// Something that stands out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +46,7 @@ pub(super) fn signs(report: &Report) -> Vec<Sign> {
     [stopped, waiting, neighbours].into_iter().for_each(|kind| signs.extend(of_hosts(kind)));
     signs.extend(counters(report));
     signs.extend(errors(report));
+    signs.extend(of_hosts(added_addresses));
     signs
 }
 
@@ -115,39 +118,72 @@ fn other_end(report: &Report, node: usize, position: usize) -> Option<String> {
         .then(|| format!("{}/{}", report.plan.nodes[other.node].name, interface.name))
 }
 
+/// The addresses that were planned for a host: interface, its name, address.
+fn planned_addresses<'a>(plan: &'a NodePlan, host: &Host) -> Vec<(u32, &'a str, IpAddr)> {
+    let loopback = host.links.iter().find(|link| link.name == "lo").map_or(1, |link| link.index);
+    let ports = plan.interfaces.iter().flat_map(|interface| {
+        interface.addresses.iter().map(|&(ip, _)| (interface.index, interface.name.as_str(), ip))
+    });
+    ports.chain(plan.loopback.iter().map(|&(ip, _)| (loopback, "lo", ip))).collect()
+}
+
 fn addresses(report: &Report, host: &Host) -> Vec<String> {
     let Some(plan) = plan(report, host) else { return Vec::new() };
-    let loopback = host.links.iter().find(|link| link.name == "lo").map_or(1, |link| link.index);
-    let planned: Vec<(u32, &str, IpAddr)> = plan
-        .interfaces
-        .iter()
-        .flat_map(|interface| {
-            interface.addresses.iter().map(|&(ip, _)| (interface.index, interface.name.as_str(), ip))
-        })
-        .chain(plan.loopback.iter().map(|&(ip, _)| (loopback, "lo", ip)))
-        .collect();
+    let planned = planned_addresses(plan, host);
     let missing = planned.iter().filter(|(index, _, ip)| {
         is_up(host, *index)
             && !host.addresses.iter().any(|address| address.link == *index && address.ip == *ip)
     });
     let mut texts: Vec<String> =
         missing.map(|(_, name, ip)| format!("the address {ip} of {name} was removed")).collect();
-    for address in &host.addresses {
+    // Two that have the same one are a cause, and others are none.
+    texts.extend(added(report, host).filter(|(_, twin)| twin.is_some()).map(|(address, twin)| {
+        let twin = twin.map_or_else(String::new, |other| {
+            format!("; `{}` has the same address", report.place(Some(other)))
+        });
+        format!("{}{twin}", was_added(host, address))
+    }));
+    for family in &host.forwards_not {
+        texts.push(format!("it does not forward {family} any more, and others reach each other through it"));
+    }
+    texts
+}
+
+/// The addresses that a test has added, each with another node that has it now.
+fn added<'a>(report: &'a Report, host: &'a Host) -> impl Iterator<Item = (&'a Address, Option<usize>)> {
+    let planned = plan(report, host).map(|plan| planned_addresses(plan, host));
+    let is_added = move |address: &&Address| {
         let is_own = match address.ip {
             IpAddr::V4(ip) => ip.is_loopback(),
             IpAddr::V6(ip) => ip.is_loopback() || ip.is_unicast_link_local(),
         };
-        if !is_own && !planned.iter().any(|&(index, _, ip)| index == address.link && ip == address.ip) {
-            let twin = owner(report, address.ip).filter(|&other| Some(other) != host.node);
-            let twin = twin.map_or_else(String::new, |other| {
-                format!("; `{}` has the same address", report.place(Some(other)))
-            });
-            let name = link(host, address.link).map_or("?", |link| &link.name);
-            texts.push(format!("the address {} of {name} was added{twin}", address.ip));
-        }
-    }
-    for family in &host.forwards_not {
-        texts.push(format!("it does not forward {family} any more, and others reach each other through it"));
+        let is_planned = |planned: &Vec<(u32, &str, IpAddr)>| {
+            planned.iter().any(|&(index, _, ip)| index == address.link && ip == address.ip)
+        };
+        !is_own && planned.as_ref().is_some_and(|planned| !is_planned(planned))
+    };
+    host.addresses.iter().filter(is_added).map(|address| {
+        let others = report.snapshot.hosts.iter().filter(|other| other.node != host.node);
+        let twin = others.filter(|other| other.addresses.iter().any(|its| its.ip == address.ip));
+        (address, twin.filter_map(|other| other.node).next())
+    })
+}
+
+fn was_added(host: &Host, address: &Address) -> String {
+    let name = link(host, address.link).map_or("?", |link| &link.name);
+    format!("the address {} of {name} was added", address.ip)
+}
+
+fn added_addresses(report: &Report, host: &Host) -> Vec<String> {
+    let all: Vec<&Address> =
+        added(report, host).filter(|(_, twin)| twin.is_none()).map(|(address, _)| address).collect();
+    let mut texts: Vec<String> =
+        all.iter().take(MOST_ADDRESSES).map(|address| was_added(host, address)).collect();
+    if let Some(more) = all.len().checked_sub(MOST_ADDRESSES).filter(|&more| more > 0) {
+        texts.push(format!(
+            "{} added as well",
+            plural(more as u64, "more address was", "more addresses were")
+        ));
     }
     texts
 }
@@ -161,7 +197,7 @@ pub(super) fn owner(report: &Report, ip: IpAddr) -> Option<usize> {
 }
 
 /// The node that has an address now.
-fn holder(report: &Report, ip: IpAddr) -> Option<usize> {
+pub(super) fn holder(report: &Report, ip: IpAddr) -> Option<usize> {
     report
         .snapshot
         .hosts
@@ -260,11 +296,21 @@ const ABORTS: [&str; 5] = [
 ];
 
 fn refusals(report: &Report, host: &Host) -> Vec<String> {
-    let resets = host.counters.get("TcpOutRsts").saturating_sub(host.counters.sum(&ABORTS));
-    let failed: u64 = report.snapshot.hosts.iter().map(|host| host.counters.get("TcpAttemptFails")).sum();
-    let refused = resets.min(failed);
+    let all_resets = host.counters.get("TcpOutRsts");
+    let resets = all_resets.saturating_sub(host.counters.sum(&ABORTS));
+    let seen = host.node.and_then(|node| refused(report, node));
+    let is_blind = host.node.is_some_and(|node| report.packets.blind.hides(node, 0, u64::MAX));
+    // Without packets there are but counters, and one does not tell whose attempt failed.
+    let Refused { attempts: refused, resets: its } = seen.unwrap_or_else(|| {
+        let failed: u64 = report.snapshot.hosts.iter().map(|host| host.counters.get("TcpAttemptFails")).sum();
+        Refused { attempts: resets.min(failed), resets: resets.min(failed) }
+    });
     let mut texts = Vec::new();
-    if refused > 0 {
+    // A firewall's resets are not counted among those of TCP.
+    if refused > 0 && all_resets == 0 {
+        let count = plural(refused, "connection attempt was", "connection attempts were");
+        texts.push(format!("{count} refused here by a reset that is not TCP's own: a firewall rejects them"));
+    } else if refused > 0 {
         let listeners: BTreeSet<String> =
             host.sockets.iter().filter(|socket| socket.state == SocketState::Listen).map(listener).collect();
         // Of a network that has ended, the sockets are gone; of a body that has ended, its own.
@@ -279,8 +325,8 @@ fn refusals(report: &Report, host: &Host) -> Vec<String> {
         let count = plural(refused, "connection attempt was", "connection attempts were");
         texts.push(format!("{count} refused here: nothing listened on that address and port{listening}"));
     }
-    if resets > refused {
-        let count = plural(resets - refused, "TCP reset was", "TCP resets were");
+    if resets > its && !is_blind {
+        let count = plural(resets - its, "TCP reset was", "TCP resets were");
         texts.push(format!("{count} sent from here: segments came for connections that had been closed"));
     }
     texts
@@ -316,7 +362,9 @@ fn waiting(report: &Report, host: &Host) -> Vec<String> {
         .sockets
         .iter()
         .filter(|socket| socket.state == SocketState::SynSent)
-        .filter_map(|socket| socket.remote)
+        .filter_map(|socket| Some((socket.local, socket.remote?)))
+        .filter(|&(local, remote)| host.node.is_none_or(|node| !is_starting(report, node, local, remote)))
+        .map(|(_, remote)| remote)
         .collect();
     for remote in asked {
         let ip = remote.ip().to_canonical();
@@ -406,7 +454,8 @@ const WORDS: [Word; 26] = [
         "met a listener whose backlog was full, and got no answer",
     ),
     Word {
-        but: &["TcpExtListenOverflows"],
+        // What finds no route for its answer is counted here as well.
+        but: &["TcpExtListenOverflows", "IpOutNoRoutes", "Ip6OutNoRoutes"],
         ..word(
             &["TcpExtListenDrops"],
             "connection attempt",

@@ -1,15 +1,16 @@
-//! What stands out among the packets: what did not arrive, was not answered, or was refused by ICMP. Pure.
+//! What stands out among the packets: what did not arrive, went the wrong way, or was refused by ICMP. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 
+use super::asked::{unanswered, unanswered_dns};
 use super::data::{Packets, Report};
 use super::hops::{Hop, Links, Place};
-use super::signs::{Sign, address, owner, plural};
+use super::signs::{Sign, address, holder, owner, plural};
 use crate::netlink::state::{Route, RouteKind};
 
-/// How many packets away a packet is looked for that is the same one on its way through a router.
-const NEARBY: usize = 64;
+/// How many packets back a packet is looked for that is the same one on its way to a router.
+const NEARBY: usize = 1024;
 
 /// Every sign, most telling first.
 pub(super) fn suspects(report: &Report) -> Vec<Sign> {
@@ -22,12 +23,12 @@ pub(super) fn suspects(report: &Report) -> Vec<Sign> {
     signs
 }
 
-fn name(report: &Report, ip: IpAddr) -> String {
+pub(super) fn name(report: &Report, ip: IpAddr) -> String {
     owner(report, ip).map_or_else(|| ip.to_string(), |node| format!("`{}`", report.place(Some(node))))
 }
 
 /// `server:80`, or an address.
-fn endpoint(report: &Report, at: SocketAddr) -> String {
+pub(super) fn endpoint(report: &Report, at: SocketAddr) -> String {
     match owner(report, at.ip()) {
         Some(node) => format!("{}:{}", report.place(Some(node)), at.port()),
         None => address(at),
@@ -86,14 +87,27 @@ fn lost(report: &Report, hops: &[Hop], links: &Links) -> Vec<Sign> {
 /// Packets that came to a host which is not the one that they are for.
 fn misrouted(report: &Report, hops: &[Hop]) -> Vec<Sign> {
     let mut groups: BTreeMap<(usize, IpAddr, Option<usize>), usize> = BTreeMap::new();
-    for hop in hops {
+    // The last that each node sent under some addresses: its number.
+    let mut sent: HashMap<(usize, IpAddr, IpAddr), usize> = HashMap::new();
+    for (index, hop) in hops.iter().enumerate() {
+        if let (Some(from), Some(ip)) = (hop.from, hop.packet.ip()) {
+            sent.insert((from.node, ip.source, ip.destination), index);
+        }
+    }
+    for (index, hop) in hops.iter().enumerate() {
         let ([to], Some(ip)) = (&hop.to[..], hop.packet.ip()) else { continue };
         let is_for_one = hop.packet.ethernet().is_some_and(|ethernet| ethernet.destination.0[0] & 1 == 0);
         let planned = &report.plan.nodes[to.node];
         let is_for_it = |mac: [u8; 6]| planned.interfaces.iter().any(|interface| interface.mac == mac);
         let is_taken = hop.packet.ethernet().is_some_and(|ethernet| is_for_it(ethernet.destination.0));
         let target = owner(report, ip.destination);
-        let is_wrong = is_for_one && is_taken && !planned.forwards && !takes_all(report, to.node);
+        // It passed such packets on, or answered them: the test has made it do so, whatever the plan says.
+        let goes_on = |from, to_ip| sent.get(&(to.node, from, to_ip)).is_some_and(|&last| last > index);
+        let is_known = goes_on(ip.source, ip.destination) || goes_on(ip.destination, ip.source);
+        let has_it = holder(report, ip.destination) == Some(to.node);
+        let is_excused = is_known || has_it || report.packets.is_hidden(hop);
+        let is_wrong =
+            is_for_one && is_taken && !planned.forwards && !takes_all(report, to.node) && !is_excused;
         if is_wrong && target.is_some_and(|target| target != to.node) {
             *groups.entry((to.node, ip.destination, hop.from.map(|from| from.node))).or_default() += 1;
         }
@@ -124,37 +138,46 @@ fn takes_all(report: &Report, node: usize) -> bool {
 
 /// Answers that came back to a router's outer address, and that its NAT did not take any further.
 fn unmapped(report: &Report, hops: &[Hop]) -> Vec<Sign> {
-    // What went out under each outer address, and to whom.
-    let mut outer: BTreeSet<(usize, SocketAddr, SocketAddr)> = BTreeSet::new();
+    let ends = |hop: &Hop| hop.packet.source().zip(hop.packet.destination());
+    // The last that each node sent from one to another: its number. How much of it is in a packet differs on the way.
+    let mut sent: HashMap<(usize, SocketAddr, SocketAddr), usize> = HashMap::new();
+    for (index, hop) in hops.iter().enumerate() {
+        if let (Some(from), Some((source, destination))) = (hop.from, ends(hop)) {
+            sent.insert((from.node, source, destination), index);
+        }
+    }
+    // What went out under each outer address, and to whom: as what it may have come in. Two hosts may say the same.
+    let mut outer: HashMap<(usize, SocketAddr, SocketAddr), Vec<(SocketAddr, SocketAddr)>> = HashMap::new();
     let mut groups: BTreeMap<(usize, SocketAddr, SocketAddr), usize> = BTreeMap::new();
     for (index, hop) in hops.iter().enumerate() {
-        let packet = &hop.packet;
-        let (Some(source), Some(destination)) = (packet.source(), packet.destination()) else { continue };
+        let (packet, Some((source, destination))) = (&hop.packet, ends(hop)) else { continue };
         if source.port() == 0 || packet.payload().is_empty() {
             continue;
         }
-        let is_same =
-            |other: &Hop| other.packet.payload() == packet.payload() && other.packet.source() != Some(source);
         if let Some(from) = hop.from {
-            let came_in = hops[..index]
-                .iter()
-                .rev()
-                .take(NEARBY)
-                .any(|other| is_same(other) && other.to.iter().any(|to| to.node == from.node));
             // A proxy says the same again, too.
             let is_router = report.plan.nodes[from.node].forwards && !takes_all(report, from.node);
-            if is_router && owner(report, source.ip()) == Some(from.node) && came_in {
-                outer.insert((from.node, source, destination));
+            let is_outer = is_router && owner(report, source.ip()) == Some(from.node);
+            let out = (from.node, source, destination);
+            if is_outer && !outer.contains_key(&out) {
+                let is_same = |other: &&Hop| {
+                    other.packet.payload() == packet.payload()
+                        && other.packet.source() != Some(source)
+                        && other.to.iter().any(|to| to.node == from.node)
+                };
+                let before = hops[..index].iter().rev().take(NEARBY).filter(is_same);
+                let inner: Vec<(SocketAddr, SocketAddr)> = before.filter_map(ends).collect();
+                if !inner.is_empty() {
+                    outer.insert(out, inner);
+                }
             }
         }
-        let here = hop.to.iter().find(|to| outer.contains(&(to.node, destination, source)));
-        if let Some(here) = here {
-            let went_on = hops[index + 1..].iter().take(NEARBY).any(|other| {
-                other.packet.payload() == packet.payload()
-                    && other.from.is_some_and(|from| from.node == here.node)
-            });
-            if !went_on {
-                *groups.entry((here.node, source, destination)).or_default() += 1;
+        let answered =
+            hop.to.iter().find_map(|to| Some((to.node, outer.get(&(to.node, destination, source))?)));
+        if let Some((router, inner)) = answered {
+            let is_last = |&(asked, whom)| sent.get(&(router, whom, asked)).is_none_or(|&last| last < index);
+            if inner.iter().all(is_last) && !report.packets.is_hidden(hop) {
+                *groups.entry((router, source, destination)).or_default() += 1;
             }
         }
     }
@@ -165,141 +188,6 @@ fn unmapped(report: &Report, hops: &[Hop]) -> Vec<Sign> {
             plural(count as u64, "packet", "packets"),
             endpoint(report, source),
             destination.port()
-        );
-        Sign { node: Some(node), text }
-    });
-    signs.collect()
-}
-
-/// The attempt that a packet belongs to which `source` sends back to `destination`.
-fn asked<T>(
-    attempts: &BTreeMap<(SocketAddr, SocketAddr), T>,
-    source: SocketAddr,
-    destination: SocketAddr,
-) -> Option<(SocketAddr, SocketAddr)> {
-    if attempts.contains_key(&(destination, source)) {
-        return Some((destination, source));
-    }
-    // One that was redirected to a proxy beside the client is answered with the address that it was to go to.
-    let first = SocketAddr::from(([0, 0, 0, 0], 0));
-    let mut of_client = attempts
-        .range((destination, first)..)
-        .map(|(asked, _)| *asked)
-        .take_while(|(from, _)| *from == destination);
-    of_client.find(|(from, to)| to.ip().is_loopback() && !from.ip().is_loopback())
-}
-
-/// Connections that were asked for in vain.
-fn unanswered(report: &Report, hops: &[Hop]) -> Vec<Sign> {
-    #[derive(Default)]
-    struct Attempt {
-        syns: usize,
-        at: BTreeSet<usize>,
-        last: Option<Place>,
-        is_lost: bool,
-        answered: bool,
-        answer_lost_at: Option<Place>,
-        arrived: bool,
-    }
-    let mut attempts: BTreeMap<(SocketAddr, SocketAddr), Attempt> = BTreeMap::new();
-    for hop in hops {
-        let packet = &hop.packet;
-        let (Some(tcp), Some(source), Some(destination)) =
-            (packet.tcp(), packet.source(), packet.destination())
-        else {
-            continue;
-        };
-        if tcp.flags.syn && !tcp.flags.ack {
-            let attempt = attempts.entry((source, destination)).or_default();
-            if hop.from.is_some_and(|from| attempt.at.is_empty() || attempt.at.contains(&from.node)) {
-                attempt.at.extend(hop.from.map(|from| from.node));
-                attempt.syns += 1;
-            }
-            attempt.is_lost = hop.is_lost;
-            attempt.last = hop.to.last().copied().or(hop.from);
-            attempt.arrived |= hop.to.iter().any(|to| Some(to.node) == owner(report, destination.ip()));
-        } else if let Some(asked) = asked(&attempts, source, destination)
-            && let Some(attempt) = attempts.get_mut(&asked)
-        {
-            let home = attempt.at.first().copied();
-            match hop.to.iter().any(|to| Some(to.node) == home) {
-                true => attempt.answered = true,
-                false => attempt.answer_lost_at = hop.to.last().copied().or(hop.from),
-            }
-        }
-    }
-    let mut groups: BTreeMap<(usize, SocketAddr), (usize, String, Option<usize>)> = BTreeMap::new();
-    for ((_, destination), attempt) in attempts {
-        let (Some(&home), Some(last), false) = (attempt.at.first(), attempt.last, attempt.answered) else {
-            continue;
-        };
-        let (where_to, node) = match attempt.answer_lost_at {
-            Some(place) => {
-                let text =
-                    format!("it was answered, and the answer was last seen at {}", place_name(report, place));
-                (text, home)
-            }
-            None if attempt.arrived => {
-                let text = "it arrived here, and nothing was answered: it was dropped here, by a firewall, a filter or a full backlog";
-                (text.to_owned(), last.node)
-            }
-            None if attempt.is_lost => (format!("it was lost behind {}", place_name(report, last)), home),
-            None => (format!("it was last seen at {}", place_name(report, last)), last.node),
-        };
-        let group = groups.entry((node, destination)).or_insert((0, where_to, None));
-        group.0 += attempt.syns;
-        group.2 = Some(home);
-    }
-    let signs = groups.into_iter().map(|((node, destination), (count, where_to, home))| {
-        let from = home.map_or("?", |home| report.place(Some(home)));
-        let times = plural(count as u64, "time", "times");
-        let text = format!(
-            "{from} asked {} for a connection, {times} (SYN): {where_to}",
-            endpoint(report, destination)
-        );
-        Sign { node: Some(node), text }
-    });
-    signs.collect()
-}
-
-/// Questions to name servers that were not answered.
-fn unanswered_dns(report: &Report, hops: &[Hop]) -> Vec<Sign> {
-    /// Who asks whom, under which number.
-    type Question = (SocketAddr, SocketAddr, [u8; 2]);
-    let mut open: BTreeMap<Question, (usize, String, bool)> = BTreeMap::new();
-    for hop in hops {
-        let packet = &hop.packet;
-        let (Some(udp), Some(source), Some(destination), [a, b, ..]) =
-            (packet.udp(), packet.source(), packet.destination(), packet.payload())
-        else {
-            continue;
-        };
-        let id = [*a, *b];
-        if let (53, Some(from), Some(text)) = (udp.destination_port, hop.from, packet.dns()) {
-            // `4711 A? db.test`
-            let asked = text.split_once(' ').map_or(text.as_str(), |(_, asked)| asked).to_owned();
-            let arrived = hop.to.iter().any(|to| Some(to.node) == owner(report, destination.ip()));
-            let entry = open.entry((source, destination, id)).or_insert((from.node, asked, false));
-            entry.2 |= arrived;
-        } else if udp.source_port == 53 && !hop.to.is_empty() {
-            open.remove(&(destination, source, id));
-        }
-    }
-    let mut groups: BTreeMap<(usize, SocketAddr, bool), (usize, BTreeSet<String>)> = BTreeMap::new();
-    for ((_, server, _), (node, asked, arrived)) in open {
-        let group = groups.entry((node, server, arrived)).or_default();
-        group.0 += 1;
-        group.1.insert(asked);
-    }
-    let signs = groups.into_iter().map(|((node, server, arrived), (count, asked))| {
-        let asked: Vec<String> = asked.into_iter().take(3).collect();
-        let what = if arrived { ", which they reached," } else { "" };
-        let text = format!(
-            "{} to the name server {}{what} {} not answered: {}",
-            plural(count as u64, "question", "questions"),
-            name(report, server.ip()),
-            if count == 1 { "was" } else { "were" },
-            asked.join(", ")
         );
         Sign { node: Some(node), text }
     });

@@ -352,7 +352,15 @@ fn tally(tally: Tally) -> String {
 }
 
 fn queues(socket: &Socket) -> String {
-    let (received, sent) = (socket.recv_queue, socket.send_queue);
+    // A FIN counts as a byte, of what was received and of what was sent.
+    let (came_fin, sent_fin) = match socket.state {
+        SocketState::CloseWait => (1, 0),
+        SocketState::FinWait1 => (0, 1),
+        SocketState::Closing | SocketState::LastAck => (1, 1),
+        _ => (0, 0),
+    };
+    let received = socket.recv_queue.saturating_sub(came_fin);
+    let sent = socket.send_queue.saturating_sub(sent_fin);
     match (socket.state, received, sent) {
         // A SYN counts as a byte.
         (SocketState::Listen, 0, _) | (SocketState::SynSent, ..) | (_, 0, 0) => String::new(),
