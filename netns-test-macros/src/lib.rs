@@ -8,6 +8,8 @@ mod attributes;
 mod check;
 mod conditions;
 mod diag;
+#[cfg(test)]
+mod drawn;
 mod expand;
 mod fallback;
 mod function;
@@ -16,6 +18,8 @@ mod handles;
 mod hosts;
 mod kubernetes;
 mod matrix;
+#[cfg(test)]
+mod random_graphs;
 mod routers;
 mod rstest;
 #[cfg(test)]

@@ -31,6 +31,9 @@ struct LinkState {
     sides: [Mutex<Stack>; 2],
 }
 
+/// More than a frame has: the largest packet, a header of Ethernet, and a tag.
+const LONGER: usize = 65_535 + ETHERNET + 4 + 1;
+
 /// The conditions that were declared, and those that hold in their place while their guards live, the latest of them.
 #[derive(Debug)]
 struct Stack {
@@ -257,7 +260,9 @@ impl LinkHandle {
             let texts: Vec<String> = wrong.into_iter().map(|(_, text)| text).collect();
             Error::because(operation(), texts.join("; "))
         })?;
-        let Some(index) = self.index() else { return Err(Error::because(operation(), self.bare())) };
+        let places: Option<Vec<(usize, usize)>> = sides.iter().map(|side| self.place(*side)).collect();
+        let places = places.ok_or_else(|| Error::because(operation(), self.bare()))?;
+        let index = places[0].0;
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let is_on_kernel = self.net.links.wire(index) == Wire::Kernel;
         if let Some(beyond) = conditions.beyond_kernel().filter(|_| is_on_kernel) {
@@ -266,7 +271,7 @@ impl LinkHandle {
         }
         let mut changed = ChangedConditions { net: Arc::clone(&self.net), index, sides: Vec::new(), id };
         // What has been changed when the next is refused is put back as the guard is dropped.
-        for &side in sides {
+        for (_, side) in places {
             let mut stack = self.net.links.stack(index, side);
             put(&self.net, index, side, stack.current(), &conditions)?;
             stack.changes.push((id, conditions.clone()));
@@ -277,9 +282,15 @@ impl LinkHandle {
 
     /// Its index among those that do something to packets.
     fn index(&self) -> Option<usize> {
+        self.place(0).map(|(index, _)| index)
+    }
+
+    /// That, and which side of it one of these ends is: a switch may have been declared first.
+    fn place(&self, side: usize) -> Option<(usize, usize)> {
         let now = self.net.now();
-        let conditioned = self.ends.iter().flatten().find_map(|end| now.wiring.conditioned_at(*end));
-        conditioned.filter(|_| self.is_there(&now)).map(|(index, _)| index)
+        let [own, other] = [side, 1 - side].map(|side| now.wiring.conditioned_at(self.ends[side]?));
+        let found = own.or(other.map(|(index, side)| (index, 1 - side)));
+        found.filter(|_| self.is_there(&now))
     }
 
     /// Whether its ends are still joined.
@@ -344,9 +355,8 @@ impl LinkDirection {
 
     /// What it does to packets now; a bare link does nothing.
     pub fn conditions(&self) -> Conditions {
-        self.link
-            .index()
-            .map_or_else(Conditions::new, |index| self.link.net.links.conditions(index, self.side))
+        let place = self.link.place(self.side);
+        place.map_or_else(Conditions::new, |(index, side)| self.link.net.links.conditions(index, side))
     }
 
     /// Changes what it does to packets, until the guard is dropped, as [`LinkHandle::set_conditions`] does for both.
@@ -388,10 +398,8 @@ impl LinkDirection {
         decide: impl FnMut(&Packet) -> Verdict + Send + 'static,
     ) -> Result<Interception, Error> {
         let user = self.link.net.links.user.as_ref();
-        let interception = self
-            .link
-            .index()
-            .and_then(|index| user.and_then(|user| user.intercept(index, self.side, decide)));
+        let place = self.link.place(self.side).zip(user);
+        let interception = place.and_then(|((index, side), user)| user.intercept(index, side, decide));
         interception.ok_or_else(|| self.not_in_user_space("intercept the packets of"))
     }
 
@@ -399,18 +407,20 @@ impl LinkDirection {
     /// conditions.
     ///
     /// # Errors
-    /// It is too short to be a frame; the link is not on the wire in user space.
+    /// It is too short or too long to be a frame; the link is not on the wire in user space.
     pub fn inject(&self, frame: impl Into<Vec<u8>>) -> Result<(), Error> {
         let (frame, user) = (frame.into(), self.link.net.links.user.as_ref());
-        if frame.len() < ETHERNET {
-            let text = format!(
-                "{} bytes are no frame: it begins with its Ethernet header of {ETHERNET}",
-                frame.len()
-            );
+        let why = match frame.len() {
+            ..ETHERNET => format!("it begins with its Ethernet header of {ETHERNET}"),
+            LONGER.. => format!("the longest has {}", LONGER - 1),
+            _ => String::new(),
+        };
+        if !why.is_empty() {
+            let text = format!("{} bytes are no frame: {why}", frame.len());
             return Err(Error::because(format!("inject a packet into `{}`", self.link), text));
         }
-        match self.link.index().zip(user) {
-            Some((index, user)) if user.inject(index, self.side, frame) => Ok(()),
+        match self.link.place(self.side).zip(user) {
+            Some(((index, side), user)) if user.inject(index, side, frame) => Ok(()),
             _ => Err(self.not_in_user_space("inject a packet into")),
         }
     }
@@ -428,7 +438,8 @@ impl LinkDirection {
     /// # Errors
     /// The link is not on the wire in user space, which alone counts it.
     pub fn tally(&self) -> Result<Tally, Error> {
-        let tally = self.link.index().and_then(|index| self.link.net.links.tally(index, self.side));
+        let place = self.link.place(self.side);
+        let tally = place.and_then(|(index, side)| self.link.net.links.tally(index, side));
         tally.ok_or_else(|| self.not_in_user_space("count the packets of"))
     }
 }
@@ -458,6 +469,10 @@ impl ChangedConditions {
             let mut stack = net.links.stack(self.index, side);
             let before = stack.current().clone();
             stack.changes.retain(|(other, _)| *other != id);
+            // Another guard's hold: a trace does not begin again for that.
+            if before == *stack.current() {
+                return Ok(());
+            }
             match put(net, self.index, side, &before, stack.current()) {
                 // With the network, all of it is gone.
                 Err(_) if net.has_ended() => Ok(()),
@@ -479,17 +494,35 @@ impl Drop for ChangedConditions {
 
 /// Has the wire of a direction do other things to packets; if it refuses, it does what it did before.
 fn put(net: &Net, link: usize, side: usize, before: &Conditions, now: &Conditions) -> Result<(), Error> {
-    match (net.links.wire(link), &net.links.user, net.now().wiring.conditioned[link].ends[side]) {
+    let ends = net.now().wiring.conditioned[link].ends;
+    match (net.links.wire(link), &net.links.user, ends[side]) {
         (Wire::User, Some(user), _) => {
             user.set_conditions(link, side, now.clone()).doing(|| "change the conditions of a link")
         }
         (Wire::Kernel, _, Some(end)) => {
-            let (planned, seed) = (&net.plan.nodes[end.node], kernel::seed(net.links.seed, link, side));
-            let name = &planned.interfaces[end.interface].name;
-            let operation = || format!("change the conditions of `{}/{name}`", planned.name);
-            let state = net.find(&planned.name);
-            let state = state.ok_or_else(|| Error::because(operation(), "the node has left the network"))?;
-            let interface = Node::new(state).interface(name).doing(operation)?;
+            let seed = kernel::seed(net.links.seed, link, side);
+            let planned = |end: End| {
+                let node = &net.plan.nodes[end.node];
+                (&node.name, &node.interfaces[end.interface].name)
+            };
+            let (node, name) = planned(end);
+            let operation = || format!("change the conditions of `{node}/{name}`");
+            let find = |end: End| {
+                let (node, name) = planned(end);
+                let state = net.find(node);
+                let state =
+                    state.ok_or_else(|| Error::because(operation(), "the node has left the network"))?;
+                Node::new(state).interface(name).doing(operation)
+            };
+            let interface = find(end)?;
+            if !now.are_none() {
+                // One packet is one packet from here on.
+                for end in ends.into_iter().flatten() {
+                    let there = find(end)?;
+                    let socket = there.node().route_socket().doing(operation)?;
+                    socket.switch_off_offloads(there.name()).doing(operation)?;
+                }
+            }
             let mtu = interface.link().doing(operation)?.mtu;
             let [before, now] = [before, now].map(|conditions| kernel::shape(conditions, mtu, seed));
             let socket = interface.node().route_socket().doing(operation)?;

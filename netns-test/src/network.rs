@@ -159,6 +159,11 @@ impl Net {
         std::ptr::eq(self, other)
     }
 
+    /// An interface that the test has added, and that stands on this one.
+    pub(crate) fn standing_on(&self, node: &str, index: u32) -> Option<String> {
+        self.nodes().iter().find_map(|state| state.standing_on(node, index))
+    }
+
     /// The other end of a link between two nodes; `None` for an interface on a switch.
     pub(crate) fn other_end(&self, node: &Node, index: u32) -> Option<Interface> {
         let nodes = self.nodes();

@@ -169,6 +169,8 @@ pub(crate) struct InterfacePlan {
     pub(crate) mac: [u8; 6],
     /// The largest packet that it sends; `None` leaves it to the kernel.
     pub(crate) mtu: Option<u32>,
+    /// The VLAN of its port, on a switch.
+    pub(crate) vlan: Option<u16>,
     pub(crate) addresses: Vec<(IpAddr, u8)>,
     /// Whether its prefixes are routed to it.
     pub(crate) has_routes: bool,
@@ -235,6 +237,7 @@ impl NodePlan {
             // Locally administered (IEEE 802: bit 1 of the first octet), "nt", the interface, the node.
             mac: [0x02, b'n', b't', position as u8, high, low],
             mtu: None,
+            vlan: None,
             addresses,
             has_routes: true,
             neighbours: Vec::new(),

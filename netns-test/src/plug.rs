@@ -68,7 +68,7 @@ impl Interface {
     ///
     /// # Errors
     /// There is nothing of this name to plug it into, or it is there already; the network is no graph; a fault concerns an
-    /// interface that has to be made anew; the way back leads to a link that was declared with conditions; the kernel's own; the
+    /// interface that has to be made anew, or a macvlan or VLAN that the test has added stands on it; the way back leads to a link that was declared with conditions; the kernel's own; the
     /// test has ended.
     ///
     /// ```

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use netns_test_model::Family;
-use netns_test_model::graph::Wire;
+use netns_test_model::graph::{Conditions, Wire};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::sethostname;
 
@@ -386,8 +386,14 @@ fn wire(
     for ((node, (_, socket)), second_ends) in plan.nodes.iter().zip(nodes).zip(second_ends) {
         socket.send(configuration(node, &second_ends))?;
     }
-    // What is on one switch hands large packets and open checksums on to each other.
-    let is_conditioned = |end: &End| plan.wiring.conditioned_at(*end).is_some();
+    // What is on one switch hands large packets and open checksums on to each other. What the kernel is to do nothing to yet carries what
+    // a bare veth does.
+    let is_conditioned = |end: &End| {
+        plan.wiring.conditioned_at(*end).is_some_and(|(link, _)| {
+            let conditions = &plan.wiring.conditioned[link].conditions;
+            wires[link] == Wire::User || !conditions.iter().all(Conditions::are_none)
+        })
+    };
     let pairs = plan.wiring.pairs.iter().map(|pair| &pair[..]);
     let segments = pairs.chain(plan.wiring.switches.iter().map(|ends| &ends[..]));
     for end in segments.filter(|ends| ends.iter().any(is_conditioned)).flatten() {

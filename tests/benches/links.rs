@@ -1,4 +1,5 @@
-//! What a link carries: a bare veth, the kernel's wire (where the kernel has netem) and the wire in user space; and how exact a delay is.
+//! What a link carries: a bare veth, the kernel's wire without conditions and with a rate that nothing reaches, and the wire in user space;
+//! and how exact a delay is (the kernel's where it has netem).
 //!
 //! `cargo bench -p netns-test-tests --bench links` prints, of 5 rounds in turn, the medians: bytes of one TCP stream, datagrams of 64 bytes
 //! (64 at a time), and by how much a datagram comes later than the declared delay says. `-- --quick`, and a run without `--bench`,
@@ -10,7 +11,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
-use netns_test::{Network, Node, Topology, Wire};
+use netns_test::{Conditions, Network, Node, Rate, Topology, Wire};
 
 /// How much is sent.
 #[derive(Clone, Copy)]
@@ -27,11 +28,18 @@ const QUICK: Load = Load { rounds: 1, bytes: 1 << 20, bursts: 10, delayed: 5 };
 /// Datagrams that are on their way at once.
 const BURST: u32 = 64;
 
-/// One of a row's links, and its name.
-type Kind = (&'static str, Option<Wire>);
+/// One of a row's links: its name, wire and conditions.
+type Kind = (&'static str, Option<Wire>, Conditions);
 
-const KINDS: [Kind; 3] =
-    [("bare veth", None), ("in the kernel", Some(Wire::Kernel)), ("in user space", Some(Wire::User))];
+fn kinds() -> [Kind; 4] {
+    let fast = Conditions::new().rate(Rate::gbit(100));
+    [
+        ("bare veth", None, Conditions::new()),
+        ("in the kernel", Some(Wire::Kernel), Conditions::new()),
+        ("rate = 100gbit", Some(Wire::Kernel), fast),
+        ("in user space", Some(Wire::User), Conditions::new()),
+    ]
+}
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -51,13 +59,13 @@ fn main() -> ExitCode {
 
 fn bench(load: Load) -> io::Result<()> {
     netns_test::init()?;
-    let kinds: Vec<Kind> =
-        KINDS.into_iter().filter(|kind| kind.1 != Some(Wire::Kernel) || has_netem()).collect();
+    let kinds = kinds();
     let mut streams = vec![Vec::new(); kinds.len()];
     let mut datagrams = vec![Vec::new(); kinds.len()];
     for _ in 0..load.rounds {
         for (index, kind) in kinds.iter().enumerate() {
-            let (stream, datagram) = on(kind.1, None, |a, b| Ok((stream(a, b, load)?, bursts(a, b, load)?)))?;
+            let (stream, datagram) =
+                on(kind.1, &kind.2, |a, b| Ok((stream(a, b, load)?, bursts(a, b, load)?)))?;
             streams[index].push(load.bytes as f64 * 8.0 / stream.as_secs_f64() / 1e9);
             datagrams[index].push(f64::from(BURST * load.bursts) / datagram.as_secs_f64() / 1e3);
         }
@@ -71,35 +79,37 @@ fn bench(load: Load) -> io::Result<()> {
         }
     }
     println!("\n{:<28} {:<14} {:>10} {:>8}", "too late, ms", "", "median", "p99");
+    let has_netem = has_netem();
     for delay in [1, 10, 50].map(Duration::from_millis) {
-        for kind in kinds.iter().filter(|kind| kind.1.is_some()) {
-            let mut late = on(kind.1, Some(delay), |a, b| delayed(a, b, delay, load))?;
+        let late = Conditions::new().delay(delay);
+        for (name, wire) in [("in the kernel", Wire::Kernel), ("in user space", Wire::User)] {
+            if wire == Wire::Kernel && !has_netem {
+                continue;
+            }
+            let mut late = on(Some(wire), &late, |a, b| delayed(a, b, delay, load))?;
             late.sort_by(f64::total_cmp);
             let p99 = late[(late.len() * 99).div_ceil(100) - 1];
-            println!("{:<28} {:<14} {:>10.3} {p99:>8.3}", format!("delay = {delay:?}"), kind.0, median(late));
+            println!("{:<28} {:<14} {:>10.3} {p99:>8.3}", format!("delay = {delay:?}"), name, median(late));
         }
     }
     Ok(())
 }
 
 fn has_netem() -> bool {
-    on(Some(Wire::Kernel), Some(Duration::from_millis(1)), |_, _| Ok(())).is_ok()
+    on(Some(Wire::Kernel), &Conditions::new().delay(Duration::from_millis(1)), |_, _| Ok(())).is_ok()
 }
 
 /// Does something with two nodes on a link.
 fn on<R: Send>(
     wire: Option<Wire>,
-    delay: Option<Duration>,
+    conditions: &Conditions,
     work: impl FnOnce(&Node, &Node) -> io::Result<R> + Send,
 ) -> io::Result<R> {
     let mut topology = Topology::new();
     topology.node("a").node("b");
-    let mut link = topology.link("a", "b");
+    let link = topology.link("a", "b").conditions(conditions.clone());
     if let Some(wire) = wire {
-        link = link.wire(wire);
-    }
-    if let Some(delay) = delay {
-        link.delay(delay);
+        link.wire(wire);
     }
     topology.run(|network: &Network| work(&network.node("a")?, &network.node("b")?))?
 }

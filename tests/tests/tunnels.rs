@@ -184,6 +184,53 @@ async fn private_macvlans_do_not_reach_each_other(
     Ok(())
 }
 
+#[netns_test(nodes(host, peer, container), routers(other), links(host -- peer, peer -- other))]
+fn what_stands_on_an_interface_is_not_taken_along(host: Node, container: Node, other: Router) {
+    let eth0 = host.interface("eth0").expect("it has one");
+    let upper = eth0.add_macvlan(&container, "lan", MacvlanMode::Bridge).expect("it is a veth");
+    let error = eth0.replug(&other).unwrap_err().to_string();
+    assert!(
+        error.contains("`container/lan` stands on `host/eth0`, which is made anew: delete it first"),
+        "{error}"
+    );
+    upper.link().expect("it is still there");
+    upper.delete().expect("nothing stands on it");
+    eth0.replug(&other).expect("nothing is in the way");
+    let error = eth0.delete().unwrap_err().to_string();
+    assert!(error.contains("the test has not added it"), "{error}");
+}
+
+#[netns_test(nodes = 1)]
+#[ignore = "a part of the test below"]
+fn keeps_a_node(a: Node) {
+    *KEPT.lock().expect("nobody panics") = Some(a);
+    while KEPT.lock().expect("nobody panics").is_some() {
+        std::thread::yield_now();
+    }
+}
+
+static KEPT: std::sync::Mutex<Option<Node>> = std::sync::Mutex::new(None);
+
+#[netns_test(nodes(a, b), links(a -- b))]
+fn a_node_of_another_test_gets_nothing(a: Node, b: Node, network: Network) {
+    let other_test = std::thread::spawn(keeps_a_node);
+    let other = loop {
+        if let Some(other) = KEPT.lock().expect("nobody panics").clone() {
+            break other;
+        }
+        std::thread::yield_now();
+    };
+    let eth0 = a.interface("eth0").expect("it has one");
+    let error = eth0.add_macvlan(&other, "lan", MacvlanMode::Bridge).unwrap_err().to_string();
+    assert!(error.ends_with("`a` is a node of another test"), "{error}");
+    let error = network.vxlan(7, [&b, &other]).unwrap_err().to_string();
+    assert!(error.ends_with("`a` is a node of another test"), "{error}");
+    assert!(b.interface("vxlan7").is_err());
+    drop(other);
+    *KEPT.lock().expect("nobody panics") = None;
+    other_test.join().expect("it ends well");
+}
+
 #[netns_test(nodes = 3)]
 fn what_is_a_macvlan_itself_carries_none(nodes: [Node; 3]) {
     let eth0 = nodes[0].interface("eth0").expect("it has one");

@@ -1,6 +1,6 @@
 //! More interfaces on a link that is there: macvlans and VLANs.
 
-use super::{Mac, add, next, without_driver};
+use super::{Mac, add, check_node, next, without_driver};
 use crate::error::{Doing, Error};
 use crate::netlink::{self, LinkEnd, Request};
 use crate::node::{Interface, Node};
@@ -34,7 +34,8 @@ impl Interface {
     /// So a container is beside its host on the host's own network. It reaches who is on the link, and they reach it; the
     /// node of this interface and it do not reach each other, which is what macvlans are (ip-link(8)). It has no address yet:
     /// [`add_address`](Interface::add_address). Its MTU is this interface's. What happens to this
-    /// interface's packets, by conditions of the link or by faults, happens to its packets. [`delete`](Interface::delete) removes it.
+    /// interface's packets, by conditions of the link or by faults, happens to its packets. [`delete`](Interface::delete) removes it, and
+    /// has to before this interface is plugged in elsewhere.
     ///
     /// ```
     /// use netns_test::{MacvlanMode, Node, netns_test};
@@ -52,19 +53,24 @@ impl Interface {
     /// ```
     ///
     /// # Errors
-    /// This interface is a macvlan itself, as on most switches. The node has an interface of this name; the kernel's own; when
-    /// the test has ended.
+    /// This interface is a macvlan itself, as on most switches, or has no MAC address. The node is of another test, or has an interface
+    /// of this name; the kernel's own; when the test has ended.
     pub fn add_macvlan(&self, to: &Node, name: &str, mode: MacvlanMode) -> Result<Interface, Error> {
         let operation = || format!("add macvlan `{}/{name}` on `{self}`", to.name());
+        let net = self.node().net().doing(operation)?;
+        check_node(&net, to).map_err(|text| Error::because(operation(), text))?;
         let lower = self.link().doing(operation)?;
         // The kernel would put it on what that one stands on: beside this interface, and reachable from this node.
         if lower.kind.as_deref() == Some("macvlan") {
             let text = "it is a macvlan itself, as interfaces on switches are: write `wire = user` to a link of the switch, and they are veths";
             return Err(Error::because(operation(), text));
         }
+        let Some([.., interface, third, fourth]) = lower.mac else {
+            let text = "it has no MAC address, and a macvlan stands on Ethernet";
+            return Err(Error::because(operation(), text));
+        };
         let (number, index) = next(to).doing(operation)?;
         let [high, low] = number.to_be_bytes();
-        let [.., interface, third, fourth] = lower.mac.unwrap_or_default();
         let end = LinkEnd {
             index,
             mac: Some([Mac::Macvlan as u8, high, low, interface, third, fourth]),
@@ -73,16 +79,23 @@ impl Interface {
             ..LinkEnd::new(name)
         };
         let socket = self.node().route_socket().doing(operation)?;
-        add(&socket, to, &end, Request::macvlan(&end, self.index(), mode.into()), operation, |error| {
-            without_driver(operation(), error, "macvlan", "macvlan", "CONFIG_MACVLAN")
-        })
+        add(
+            &socket,
+            to,
+            Some(self),
+            &end,
+            Request::macvlan(&end, self.index(), mode.into()),
+            operation,
+            |error| without_driver(operation(), error, "macvlan", "macvlan", "CONFIG_MACVLAN"),
+        )
     }
 
     /// Adds a VLAN on this interface, `eth0.10` for number 10: what is sent by it leaves by this interface with a tag (IEEE
     /// 802.1Q), and what comes with that tag comes in by it.
     ///
     /// It has no address yet: [`add_address`](Interface::add_address). Its MTU is this interface's, as everywhere: with the tag, frames
-    /// have four bytes more. Links of two nodes and switches pass tags on. [`delete`](Interface::delete) removes it.
+    /// have four bytes more. Links of two nodes and switches pass tags on. [`delete`](Interface::delete) removes it, and has to before this
+    /// interface is plugged in elsewhere.
     ///
     /// # Errors
     /// The number is not 1 to 4094; this kernel has no VLANs; the interface has it already; the kernel's own; when the test has ended.
@@ -96,8 +109,14 @@ impl Interface {
         let (_, index) = next(self.node()).doing(operation)?;
         let end = LinkEnd { index, up: true, ..LinkEnd::new(&name) };
         let socket = self.node().route_socket().doing(operation)?;
-        add(&socket, self.node(), &end, Request::vlan(&end, self.index(), number), operation, |error| {
-            without_driver(operation(), error, "VLANs", "8021q", "CONFIG_VLAN_8021Q")
-        })
+        add(
+            &socket,
+            self.node(),
+            Some(self),
+            &end,
+            Request::vlan(&end, self.index(), number),
+            operation,
+            |error| without_driver(operation(), error, "VLANs", "8021q", "CONFIG_VLAN_8021Q"),
+        )
     }
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Mac, add, next, without_driver};
+use super::{Mac, add, check_node, next, without_driver};
 use crate::error::{Doing, Error};
 use crate::netlink::{Batch, LinkEnd, Request};
 use crate::network::{Net, Network};
@@ -45,7 +45,7 @@ impl Network {
     /// ```
     ///
     /// # Errors
-    /// The number has more than 24 bits; they are not two nodes at least; they have no address of one family, or no
+    /// The number has more than 24 bits; they are not two nodes at least, or not of this test; they have no address of one family, or no
     /// way to each other; one has a VXLAN of this number; this kernel has no VXLAN; the kernel's own; when the test has ended. Nothing is left of it then.
     pub fn vxlan<N: AsRef<Node>>(
         &self,
@@ -59,6 +59,9 @@ impl Network {
         };
         if number >= 1 << 24 {
             return Err(Error::because(operation(), "its number has more than 24 bits (RFC 7348 section 5)"));
+        }
+        for node in &nodes {
+            check_node(&self.0, node).map_err(|text| Error::because(operation(), text))?;
         }
         let is_twice = |(index, node): (usize, &Node)| nodes[..index].iter().any(|other| other.is(node));
         if nodes.len() < 2 || nodes.iter().enumerate().any(is_twice) {
@@ -153,7 +156,7 @@ fn make(node: &Node, number: u32, index: usize, mtu: u32, addresses: &[IpAddr]) 
     };
     let socket = node.route_socket().doing(operation)?;
     let request = Request::vxlan(&end, number, addresses[index]);
-    let interface = add(&socket, node, &end, request, operation, |error| {
+    let interface = add(&socket, node, None, &end, request, operation, |error| {
         without_driver(operation(), error, "VXLAN", "vxlan", "CONFIG_VXLAN")
     })?;
     let mut batch = Batch::new();

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::sync::PoisonError;
+use std::sync::{MutexGuard, PoisonError};
 
 use super::{Node, NodeState};
 use crate::error::Error;
@@ -242,7 +242,29 @@ impl Interface {
     }
 }
 
+/// An interface that a test has added.
+#[derive(Clone, Debug)]
+pub(super) struct Added {
+    pub(super) index: u32,
+    pub(super) name: String,
+    /// What it stands on: the name of a node, and the index of an interface there.
+    pub(super) lower: Option<(String, u32)>,
+}
+
 impl NodeState {
+    pub(super) fn added(&self) -> MutexGuard<'_, Vec<Added>> {
+        self.added.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The name of an interface that a test has added, and that stands on this one.
+    pub(crate) fn standing_on(&self, node: &str, index: u32) -> Option<String> {
+        let added = self.added();
+        let upper = added
+            .iter()
+            .find(|added| added.lower.as_ref().is_some_and(|(name, lower)| name == node && *lower == index));
+        upper.map(|upper| format!("{}/{}", self.name(), upper.name))
+    }
+
     /// Whether a fault concerns an interface.
     pub(crate) fn has_fault(&self, index: u32) -> bool {
         let unplugged = self.unplugged.lock().unwrap_or_else(PoisonError::into_inner);

@@ -25,7 +25,7 @@ use netns_test_model::Family;
 
 pub use self::endpoint::ToEndpoint;
 pub use self::interface::Interface;
-use self::interface::Kept;
+use self::interface::{Added, Kept};
 use self::programs::Programs;
 use self::started::Start;
 use crate::error::{Doing, Error};
@@ -76,8 +76,8 @@ pub(crate) struct NodeState {
     /// The faults for which interfaces are unplugged.
     unplugged: Mutex<HashMap<u32, Vec<u16>>>,
     hooked: Hooked,
-    /// The indices and names of the interfaces that the test has added.
-    added: Mutex<Vec<(u32, String)>>,
+    /// The interfaces that the test has added.
+    added: Mutex<Vec<Added>>,
     /// Where packets of its interfaces are held.
     stations: Mutex<HashMap<u32, Arc<Station>>>,
     /// Whether it has crashed: nothing can be started in it.
@@ -556,26 +556,26 @@ impl Node {
         let own = self.0.plan();
         let plans = std::iter::once(&*own).chain(joined).flat_map(|plan| &plan.interfaces);
         let planned = plans.map(|interface| Interface::planned(self.clone(), interface));
-        let added = self.added().clone();
-        let added = added.into_iter().map(|(index, name)| Interface::added(self.clone(), index, name));
+        let added = self.0.added().clone();
+        let added =
+            added.into_iter().map(|Added { index, name, .. }| Interface::added(self.clone(), index, name));
         planned.chain(added).collect()
     }
 
-    fn added(&self) -> MutexGuard<'_, Vec<(u32, String)>> {
-        self.0.added.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Remembers an interface that the test has added, and which one it stands on.
+    pub(crate) fn remember_added(&self, interface: &Interface, lower: Option<&Interface>) {
+        let lower = lower.map(|lower| (lower.node().name().to_owned(), lower.index()));
+        self.0.added().push(Added { index: interface.index(), name: interface.name().to_owned(), lower });
     }
 
-    /// Remembers an interface that the test has added.
-    pub(crate) fn remember_added(&self, interface: &Interface) {
-        self.added().push((interface.index(), interface.name().to_owned()));
+    /// Whether the test has added an interface.
+    pub(crate) fn has_added(&self, index: u32) -> bool {
+        self.0.added().iter().any(|added| added.index == index)
     }
 
-    /// Forgets one, as it is deleted; `false` if the test has not added it.
-    pub(crate) fn forget_added(&self, index: u32) -> bool {
-        let mut added = self.added();
-        let before = added.len();
-        added.retain(|(other, _)| *other != index);
-        added.len() != before
+    /// Forgets one that is deleted.
+    pub(crate) fn forget_added(&self, index: u32) {
+        self.0.added().retain(|added| added.index != index);
     }
 
     /// Forgets what faults did to an interface that is gone.

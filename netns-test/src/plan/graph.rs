@@ -13,11 +13,12 @@ use super::{Conditioned, End, GatewayPlan, NatPlan, NodePlan, RoutePlan, Wiring,
 pub(super) fn wire(graph: &Graph, family: Family, nodes: &mut [NodePlan]) -> (Wiring, Arc<Resolved>) {
     let resolved = graph.resolve(family).unwrap_or_else(|_| unreachable!("the topology was checked"));
     let mut positions = Vec::with_capacity(resolved.interfaces.len());
-    for Interface { host, name, mtu, addresses, .. } in &resolved.interfaces {
+    for Interface { host, name, mtu, vlan, addresses, .. } in &resolved.interfaces {
         let position = nodes[*host].attach(host + 1, addresses.clone());
         let interface = &mut nodes[*host].interfaces[position];
         interface.name.clone_from(name);
         interface.mtu = *mtu;
+        interface.vlan = *vlan;
         interface.has_routes = graph.routes != Routes::None;
         positions.push(position);
     }

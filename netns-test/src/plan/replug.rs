@@ -76,6 +76,7 @@ impl Plan {
             let planned = &mut node.interfaces[end.interface];
             planned.name.clone_from(&interface.name);
             planned.mtu = interface.mtu;
+            planned.vlan = interface.vlan;
             planned.addresses.clone_from(&interface.addresses);
             planned.has_routes = *routes != super::Routes::None;
         }

@@ -71,6 +71,10 @@ impl Work<'_> {
                 let name = format!("{}/{}", state.name(), planned.name);
                 return Err(format!("a fault concerns `{name}`, which is made anew: end it first"));
             }
+            if let Some(upper) = self.net.standing_on(state.name(), planned.index) {
+                let name = format!("{}/{}", state.name(), planned.name);
+                return Err(format!("`{upper}` stands on `{name}`, which is made anew: delete it first"));
+            }
         }
         match self.nodes.iter().find(|state| Node::new(Arc::clone(state)).is_out()) {
             Some(out) => Err(format!("`{}` has crashed: restart it first", out.name())),

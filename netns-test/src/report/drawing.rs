@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::data::{Host, Report};
 use super::text::{columns, shorten};
+use crate::netlink::state::Link;
 use crate::plan::{End, NodePlan, Wiring};
 
 /// The most nodes of which a drawing is made; more are a table.
@@ -29,7 +30,7 @@ pub(super) fn draw(report: &Report, first: &[usize]) -> Vec<String> {
         .collect();
     let Wiring { pairs, switches, .. } = &report.plan.wiring;
     let count = nodes.len();
-    match (&pairs[..], &switches[..]) {
+    let mut lines = match (&pairs[..], &switches[..]) {
         _ if nodes.is_empty() => Vec::new(),
         ([], [ends]) if count <= MOST_ROWS && is_star(ends, count) => star(&nodes, ends),
         ([pair], []) if count == 2 => wire(&nodes, *pair),
@@ -43,6 +44,40 @@ pub(super) fn draw(report: &Report, first: &[usize]) -> Vec<String> {
         }
         (pairs, switches) if count <= MOST_DRAWN => graph(&nodes, pairs, switches),
         _ => table(&nodes, first, &report.plan.wiring),
+    };
+    lines.extend(made(report));
+    lines
+}
+
+/// The interfaces that came while the test ran: tunnels, VLANs and macvlans, a line each. A veth belongs to a pod, or to what holds packets.
+fn made(report: &Report) -> Vec<String> {
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    for (index, plan) in report.plan.nodes.iter().enumerate() {
+        let Some(host) = report.host(index) else { continue };
+        let is_planned = |index: u32| plan.interfaces.iter().any(|interface| interface.index == index);
+        for link in host.links.iter().filter(|link| !is_planned(link.index)) {
+            let Some(kind) = link.kind.as_deref().filter(|kind| *kind != "veth") else { continue };
+            let label = Port::label(&link.name, [Some(kind.to_owned()), state(Some(link))]);
+            rows.push(vec![format!("{}/{label}", plan.name), addresses(host, link.index).join(", ")]);
+        }
+    }
+    let mut lines = Vec::new();
+    if !rows.is_empty() {
+        lines.push("made while it ran:".to_owned());
+        let rows = columns(&rows, 2).into_iter().map(|row| format!("  {}", row.trim_end())).collect();
+        lines.extend(shorten(rows, MOST_ROWS, "interface", "interfaces"));
+    }
+    lines
+}
+
+/// What of an interface is worth a word.
+fn state(link: Option<&Link>) -> Option<String> {
+    match link {
+        None => Some("gone".to_owned()),
+        Some(link) if !link.up => Some("down".to_owned()),
+        Some(link) if !link.carrier => Some("no carrier".to_owned()),
+        Some(link) if link.mtu != USUAL_MTU => Some(format!("MTU {}", link.mtu)),
+        Some(_) => None,
     }
 }
 
@@ -74,19 +109,14 @@ impl Drawn {
             _ => plan.loopback.iter().map(|&(ip, _)| ip.to_string()).collect(),
         };
         let ports = plan.interfaces.iter().map(|interface| {
+            let vlan = interface.vlan.map(|vlan| format!("VLAN {vlan}"));
             let Some(host) = host else {
                 let addresses = interface.addresses.iter().map(|&(ip, length)| prefix(ip, length)).collect();
-                return Port { label: interface.name.clone(), addresses };
+                return Port { label: Port::label(&interface.name, [vlan, None]), addresses };
             };
             let link = host.links.iter().find(|link| link.index == interface.index);
-            let state = match link {
-                None => " (gone)".to_owned(),
-                Some(link) if !link.up => " (down)".to_owned(),
-                Some(link) if !link.carrier => " (no carrier)".to_owned(),
-                Some(link) if link.mtu != USUAL_MTU => format!(" (MTU {})", link.mtu),
-                Some(_) => String::new(),
-            };
-            Port { label: format!("{}{state}", interface.name), addresses: addresses(host, interface.index) }
+            let label = Port::label(&interface.name, [vlan, state(link)]);
+            Port { label, addresses: addresses(host, interface.index) }
         });
         Self { name: plan.name.clone(), own, ports: ports.collect() }
     }
@@ -101,6 +131,15 @@ impl Drawn {
 }
 
 impl Port {
+    /// `eth0 (VLAN 10, down)`
+    fn label(name: &str, words: [Option<String>; 2]) -> String {
+        let words: Vec<String> = words.into_iter().flatten().collect();
+        match words.is_empty() {
+            true => name.to_owned(),
+            false => format!("{name} ({})", words.join(", ")),
+        }
+    }
+
     fn described(&self) -> String {
         match self.addresses.is_empty() {
             true => format!("{}  no address", self.label),

@@ -125,6 +125,30 @@ fn every_shape_has_its_drawing() {
 }
 
 #[test]
+fn vlans_and_what_came_while_the_test_ran_are_drawn() {
+    let mut report = network(&["a", "b"], Shape::Star, Family::V4);
+    report.plan.nodes[0].interfaces[0].vlan = Some(10);
+    let hosts = &mut report.snapshot.hosts;
+    hosts[0].links[1].mtu = 1400;
+    let planned = hosts[1].links[1].clone();
+    let made = |index, name: &str, kind: &str| Link {
+        index,
+        name: name.to_owned(),
+        kind: Some(kind.to_owned()),
+        ..planned.clone()
+    };
+    // The second is where held packets wait.
+    hosts[1].links.push(Link { mtu: 1450, ..made(60_001, "vxlan7", "vxlan") });
+    hosts[1].links.push(made(7, "hold100", "veth"));
+    hosts[1].links.push(Link { up: false, ..made(60_002, "eth0.10", "vlan") });
+    hosts[1].addresses.push(Address::new(60_001, "192.168.7.2".parse().expect("an address"), 24));
+    let text = write(&report, Style { colours: false });
+    assert!(text.contains("\n  eth0 (VLAN 10, MTU 1400) ─"), "{text}");
+    let made = "\n  made while it ran:\n    b/vxlan7 (vxlan, MTU 1450)  192.168.7.2/24\n    b/eth0.10 (vlan, down)\n";
+    assert!(text.contains(made), "{text}");
+}
+
+#[test]
 fn large_networks_are_abbreviated() {
     let mut report = nodes(300, Shape::Star);
     report.snapshot.hosts[200].links[1].up = false;

@@ -230,6 +230,8 @@ pub struct Interface {
     pub name: String,
     /// The largest packet that it sends, where that was declared.
     pub mtu: Option<u32>,
+    /// The VLAN of its port, on a switch.
+    pub vlan: Option<u16>,
     /// Its addresses with the lengths of their prefixes, IPv4 before IPv6.
     pub addresses: Vec<(IpAddr, u8)>,
 }

@@ -75,6 +75,7 @@ impl Resolved {
         let home = declared.interfaces.get(interface).filter(|home| home.segment == segment);
         after.interfaces[interface].segment = segment;
         after.interfaces[interface].mtu = home.and_then(|home| home.mtu);
+        after.interfaces[interface].vlan = home.and_then(|home| home.vlan);
         after.interfaces[interface].addresses = match (home, addresses) {
             (Some(home), _) => home.addresses.clone(),
             (None, Addresses::None) => Vec::new(),
@@ -100,7 +101,7 @@ impl Resolved {
         };
         let segment = self.segments.len();
         let first = prefixes.iter().filter_map(|prefix| Some((prefix.host(0)?, prefix.length()))).collect();
-        let interface = Interface { host, segment, name, mtu: None, addresses: first };
+        let interface = Interface { host, segment, name, mtu: None, vlan: None, addresses: first };
         self.segments.push(Segment {
             prefixes,
             interfaces: vec![self.interfaces.len()],

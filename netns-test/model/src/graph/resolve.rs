@@ -184,6 +184,7 @@ impl Graph {
                     segment,
                     name: String::new(),
                     mtu: link.mtu,
+                    vlan: link.vlan,
                     addresses: Vec::new(),
                 });
                 segments[segment].interfaces.push(number);
