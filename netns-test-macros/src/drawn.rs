@@ -339,7 +339,7 @@ impl Drawn {
                 .map(|member| {
                     let options = routers.iter().find(|options| options.member == member.name);
                     let options = options.filter(|_| kind == Kind::Router);
-                    options.map_or_else(|| member.name.clone(), |options| self::options(options))
+                    options.map_or_else(|| member.name.clone(), self::options)
                 })
                 .collect();
             if !texts.is_empty() {

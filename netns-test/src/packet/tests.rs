@@ -131,7 +131,7 @@ fn extension_headers_may_be_cut_or_wrong() {
     // A whole one is read wherever it stands.
     let fragment = "1100053900000007";
     for packet in [six(44, fragment), six(0, &format!("2c{}{fragment}", &options[2..]))] {
-        let fragment = Packet::decode(packet).ip().and_then(|ip| ip.fragment.clone()).expect("a fragment");
+        let fragment = Packet::decode(packet).ip().and_then(|ip| ip.fragment).expect("a fragment");
         assert_eq!((fragment.identification, fragment.offset, fragment.more), (7, 0x538, true));
     }
     // The same cut anywhere.
