@@ -13,7 +13,7 @@ use libc::{CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUTS, MS_BIND, MS_PRIVATE, MS_REC}
 use crate::least::{LOWER, lower};
 use crate::netlink::{Interface, LOOPBACK, Requests, Socket};
 use crate::variant::{Held, PROGRAM, Variant, Work, at_once, echo, on_own_thread};
-use crate::{addresses, identity, sys};
+use crate::{addresses, cluster, identity, sys};
 
 /// The index of each node's one interface.
 const INDEX: u32 = 2;
@@ -46,17 +46,21 @@ impl Variant for Floor {
         let start = Instant::now();
         match work {
             Work::Isolated => {
-                on_own_thread(|| network(0, |_| Ok(())))?;
+                on_own_thread(|| network(0, 0, |_| Ok(())))?;
                 Ok(start.elapsed())
             }
-            Work::Ready(nodes) => Ok(on_own_thread(|| network(nodes, |_| Ok(())))? - start),
+            Work::Ready(nodes) => Ok(on_own_thread(|| network(nodes, 0, |_| Ok(())))? - start),
+            // And the host beside the nodes.
+            Work::Cluster { nodes, pods } => {
+                Ok(on_own_thread(|| network(nodes + 1, pods, |_| Ok(())))? - start)
+            }
             Work::Echo => {
                 on_own_thread(|| {
-                    network(2, |nodes| echo(&nodes[0].namespaces.net, &nodes[1].namespaces.net))
+                    network(2, 0, |nodes| echo(&nodes[0].namespaces.net, &nodes[1].namespaces.net))
                 })?;
                 Ok(start.elapsed())
             }
-            Work::AtOnce => at_once(|| network(2, |_| Ok(()))),
+            Work::AtOnce => at_once(|| network(2, 0, |_| Ok(()))),
             // Outside of every network: what a program itself takes.
             Work::Program { .. } => {
                 let status = Command::new(PROGRAM).stdin(Stdio::null()).status()?;
@@ -68,9 +72,9 @@ impl Variant for Floor {
 }
 
 /// The three namespaces of a node or of the body.
-struct Namespaces {
-    net: OwnedFd,
-    mnt: OwnedFd,
+pub(crate) struct Namespaces {
+    pub(crate) net: OwnedFd,
+    pub(crate) mnt: OwnedFd,
     uts: OwnedFd,
 }
 
@@ -82,14 +86,14 @@ impl Namespaces {
     }
 }
 
-struct Node {
-    namespaces: Namespaces,
-    socket: Socket,
+pub(crate) struct Node {
+    pub(crate) namespaces: Namespaces,
+    pub(crate) socket: Socket,
 }
 
-/// Makes a network, runs the body in its namespace, and holds what was made. Returns the moment at which all nodes could
-/// reach each other. The calling thread is not to be used for anything else afterwards.
-fn network(count: u16, body: impl FnOnce(&[Node]) -> io::Result<()>) -> io::Result<Instant> {
+/// Makes a network, with so many pods on all nodes but the last, runs the body in its namespace, and holds what was made. Returns
+/// the moment at which all nodes could reach each other. The calling thread is not to be used for anything else afterwards.
+fn network(count: u16, pods: u16, body: impl FnOnce(&[Node]) -> io::Result<()>) -> io::Result<Instant> {
     identity::raise()?;
     sys::unshare(KINDS)?;
     base(count)?;
@@ -111,6 +115,8 @@ fn network(count: u16, body: impl FnOnce(&[Node]) -> io::Result<()>) -> io::Resu
         requests.address(INDEX, addresses::v6(node), addresses::PREFIX_V6);
         made.socket.perform(&requests)?;
     }
+    let hosts = if pods > 0 { &nodes[..nodes.len() - 1] } else { &[] };
+    let pods = cluster::pods(hosts, pods, &base)?;
     if !nodes.is_empty() {
         sys::enter(&base.net, CLONE_NEWNET)?;
         sys::enter(&base.uts, CLONE_NEWUTS)?;
@@ -128,9 +134,11 @@ fn network(count: u16, body: impl FnOnce(&[Node]) -> io::Result<()>) -> io::Resu
             thread::yield_now();
         }
     }
+    cluster::await_ready(&pods, &nodes)?;
     let ready = Instant::now();
     body(&nodes)?;
-    let made = nodes.into_iter().map(|node| node.namespaces).chain([base]);
+    let pods = pods.into_iter().map(|pod| pod.node);
+    let made = nodes.into_iter().chain(pods).map(|node| node.namespaces).chain([base]);
     HELD.hold(
         made.flat_map(|Namespaces { net, mnt, uts }| [net, mnt, uts])
             .chain(switch.map(|(namespace, _)| namespace)),
@@ -186,9 +194,14 @@ fn make(node: u16, base: &Namespaces) -> io::Result<Node> {
         // Not from the node before: mounts would stack up.
         sys::enter(&base.mnt, CLONE_NEWNS)?;
     }
+    make_here(&host_name(node))
+}
+
+/// Makes a node of the mounts that the calling thread has.
+pub(crate) fn make_here(name: &str) -> io::Result<Node> {
     sys::unshare(KINDS)?;
     own_sysfs()?;
-    let socket = configure_self(&host_name(node))?;
+    let socket = configure_self(name)?;
     Ok(Node { namespaces: Namespaces::own()?, socket })
 }
 

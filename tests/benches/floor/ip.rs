@@ -36,7 +36,7 @@ impl Variant for Ip {
     fn takes_part(&self, work: Work, round: usize) -> bool {
         match work {
             Work::Ready(10..) => round.is_multiple_of(SELDOM),
-            Work::Program { .. } => false,
+            Work::Program { .. } | Work::Cluster { .. } => false,
             _ => true,
         }
     }
@@ -67,7 +67,7 @@ impl Variant for Ip {
                     Ok(start.elapsed())
                 }
                 Work::AtOnce => at_once(|| network(2).map(|_| Instant::now())),
-                Work::Program { .. } => Err(io::ErrorKind::Unsupported.into()),
+                Work::Program { .. } | Work::Cluster { .. } => Err(io::ErrorKind::Unsupported.into()),
             }
         })
     }

@@ -23,7 +23,7 @@ impl Variant for Least {
 
     fn takes_part(&self, work: Work, _round: usize) -> bool {
         // An echo without readiness would sometimes take a second, and a program needs no network.
-        !matches!(work, Work::Echo | Work::Program { .. })
+        !matches!(work, Work::Echo | Work::Program { .. } | Work::Cluster { .. })
     }
 
     fn perform(&self, work: Work) -> io::Result<Duration> {
@@ -34,7 +34,9 @@ impl Variant for Least {
                 Ok(start.elapsed())
             }
             Work::Ready(nodes) => Ok(held(nodes)? - start),
-            Work::Echo | Work::Program { .. } => Err(io::ErrorKind::Unsupported.into()),
+            Work::Echo | Work::Program { .. } | Work::Cluster { .. } => {
+                Err(io::ErrorKind::Unsupported.into())
+            }
             Work::AtOnce => at_once(|| held(2)),
         }
     }

@@ -6,6 +6,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use netns_test::__private::{self, Arguments, Family, Runtime, Shape, ShouldPanic, TestCase};
+use netns_test::kubernetes::ClusterLayout;
 use netns_test::{Error, Node};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -18,6 +19,11 @@ __private::register!(ECHO);
 static ISOLATED: TestCase = case(&[]);
 static ONE: TestCase = case(&["node-0"]);
 static PAIR: TestCase = case(&["node-0", "node-1"]);
+
+static SMALL_CLUSTER: TestCase =
+    TestCase { topology: Some(|| ClusterLayout::new(2).pods_per_node(5).topology()), ..case(&[]) };
+static LARGE_CLUSTER: TestCase =
+    TestCase { topology: Some(|| ClusterLayout::new(10).pods_per_node(30).topology()), ..case(&[]) };
 
 /// The library as a variant.
 pub(crate) fn variant() -> Option<Box<dyn Variant>> {
@@ -41,6 +47,9 @@ impl Variant for Library {
             Work::Isolated => &ISOLATED,
             Work::Ready(..=2) | Work::AtOnce => &PAIR,
             Work::Ready(nodes) => star(nodes),
+            Work::Cluster { nodes: 2, pods: 5 } => &SMALL_CLUSTER,
+            Work::Cluster { nodes: 10, pods: 30 } => &LARGE_CLUSTER,
+            Work::Cluster { .. } => return Err(io::ErrorKind::Unsupported.into()),
             Work::Echo => &ECHO,
             Work::Program { .. } => &ONE,
         };
@@ -50,7 +59,7 @@ impl Variant for Library {
                 __private::run_async(case, |_| Ok(async {}));
                 Ok(start.elapsed())
             }
-            Work::Ready(_) => Ok(ready(case)? - start),
+            Work::Ready(_) | Work::Cluster { .. } => Ok(ready(case)? - start),
             Work::Echo => {
                 __private::run_async(case, echo);
                 Ok(start.elapsed())

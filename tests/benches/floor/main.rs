@@ -16,6 +16,7 @@
 //! are spread over several processes, and each begins when the kernel has cleaned up after the one before it.
 
 mod addresses;
+mod cluster;
 mod floor;
 mod identity;
 mod ip;

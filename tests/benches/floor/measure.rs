@@ -28,12 +28,24 @@ pub(crate) struct Row {
     pub(crate) under_load: bool,
 }
 
-pub(crate) const ROWS: [Row; 8] = [
+pub(crate) const ROWS: [Row; 10] = [
     Row { name: "isolated test", work: Work::Isolated, share: 1, under_load: false },
     Row { name: "two nodes ready", work: Work::Ready(2), share: 1, under_load: true },
     Row { name: "TCP echo test", work: Work::Echo, share: 1, under_load: true },
     Row { name: "10 nodes ready", work: Work::Ready(10), share: 2, under_load: false },
     Row { name: "100 nodes ready", work: Work::Ready(100), share: 10, under_load: false },
+    Row {
+        name: "2 nodes with 10 pods",
+        work: Work::Cluster { nodes: 2, pods: 5 },
+        share: 5,
+        under_load: false,
+    },
+    Row {
+        name: "10 nodes with 300 pods",
+        work: Work::Cluster { nodes: 10, pods: 30 },
+        share: 40,
+        under_load: false,
+    },
     Row { name: "8 networks at once", work: Work::AtOnce, share: 2, under_load: false },
     Row { name: "first program", work: Work::Program { first: true }, share: 1, under_load: false },
     Row { name: "next program", work: Work::Program { first: false }, share: 1, under_load: false },
@@ -47,7 +59,7 @@ impl Row {
 
     /// The rounds that one process does, less the one that is not measured.
     fn rounds_per_process(&self) -> usize {
-        (HELD / self.work.namespaces() - 1).min(ROUNDS_PER_PROCESS)
+        (HELD / self.work.namespaces()).saturating_sub(1).clamp(1, ROUNDS_PER_PROCESS)
     }
 }
 

@@ -20,7 +20,15 @@ const RTM_GETLINK: u16 = 18;
 const RTM_NEWADDR: u16 = 20;
 const RTM_GETROUTE: u16 = 26;
 const RTM_NEWROUTE: u16 = 24;
+const RTM_NEWNEIGH: u16 = 28;
 const RTA_DST: u16 = 1;
+const RTA_OIF: u16 = 4;
+const RTA_GATEWAY: u16 = 5;
+const RT_TABLE_MAIN: u8 = 254;
+const RTPROT_STATIC: u8 = 4;
+const RT_SCOPE_UNIVERSE: u8 = 0;
+const RT_SCOPE_LINK: u8 = 253;
+const RTN_UNICAST: u8 = 1;
 const RTN_LOCAL: u8 = 2;
 const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
 // linux/if_link.h
@@ -37,6 +45,10 @@ const IFLA_INFO_DATA: u16 = 2;
 const IFLA_MACVLAN_MODE: u16 = 1;
 const MACVLAN_MODE_BRIDGE: u32 = 4;
 const IF_OPER_UP: u8 = 6;
+// linux/neighbour.h
+const NDA_DST: u16 = 1;
+const NDA_LLADDR: u16 = 2;
+const NUD_PERMANENT: u16 = 0x80;
 // linux/veth.h
 const VETH_INFO_PEER: u16 = 1;
 // linux/if.h
@@ -117,6 +129,39 @@ impl Requests {
         message.0.extend(index.to_ne_bytes());
         message.address(IFA_LOCAL, address);
         message.address(IFA_ADDRESS, address);
+        self.push(message);
+    }
+
+    /// Adds a route over an interface, by way of a router if there is one.
+    pub(crate) fn route(&mut self, index: u32, to: IpAddr, length: u8, via: Option<IpAddr>) {
+        let mut message = Message::new(RTM_NEWROUTE, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL);
+        let (family, scope) = match to {
+            IpAddr::V4(_) if via.is_none() => (libc::AF_INET, RT_SCOPE_LINK),
+            IpAddr::V4(_) => (libc::AF_INET, RT_SCOPE_UNIVERSE),
+            IpAddr::V6(_) => (libc::AF_INET6, RT_SCOPE_UNIVERSE),
+        };
+        message.0.extend([family as u8, length, 0, 0, RT_TABLE_MAIN, RTPROT_STATIC, scope, RTN_UNICAST]);
+        message.0.extend([0; 4]);
+        if length > 0 {
+            message.address(RTA_DST, to);
+        }
+        if let Some(via) = via {
+            message.address(RTA_GATEWAY, via);
+        }
+        message.attribute(RTA_OIF, &index.to_ne_bytes());
+        self.push(message);
+    }
+
+    /// Writes down the MAC address of a neighbour.
+    pub(crate) fn neighbour(&mut self, index: u32, ip: IpAddr, mac: [u8; 6]) {
+        let mut message = Message::new(RTM_NEWNEIGH, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL);
+        let family = if ip.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+        message.0.extend([family as u8, 0, 0, 0]);
+        message.0.extend(index.to_ne_bytes());
+        message.0.extend(NUD_PERMANENT.to_ne_bytes());
+        message.0.extend([0; 2]);
+        message.address(NDA_DST, ip);
+        message.attribute(NDA_LLADDR, &mac);
         self.push(message);
     }
 

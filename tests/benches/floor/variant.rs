@@ -22,6 +22,8 @@ pub(crate) enum Work {
     Isolated,
     /// So many nodes, from the call to the moment at which every one can reach every other.
     Ready(u16),
+    /// A cluster of so many nodes with so many pods each, from the call to the moment at which every pod can reach every other.
+    Cluster { nodes: u16, pods: u16 },
     /// A TCP echo between two nodes over IPv4, from the call to its return.
     Echo,
     /// [`AT_ONCE`] networks of two nodes, one thread each, from the first call to the moment at which the last is ready.
@@ -37,6 +39,8 @@ impl Work {
             Self::Isolated => 1,
             Self::Ready(nodes @ ..=2) => usize::from(nodes) + 1,
             Self::Ready(nodes) => usize::from(nodes) + 2,
+            // The host beside the nodes, the body, the switch.
+            Self::Cluster { nodes, pods } => usize::from(nodes) * usize::from(1 + pods) + 3,
             Self::Echo => 3,
             Self::AtOnce => 3 * usize::from(AT_ONCE),
             Self::Program { .. } => 2,
