@@ -1,0 +1,3 @@
+//! 21 echo tests.
+
+measure::suite!(with_netsim::echo);
