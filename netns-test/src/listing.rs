@@ -14,8 +14,10 @@ use crate::{knob, plan, report, sys};
 /// Has the list told when the process ends, if that is wanted; called before `main` in a process that lists its tests.
 pub(crate) fn at_exit_where_wanted() {
     match knob::value("NETNS_TEST_LIST") {
-        // Refused only where there is no memory, in which case the names alone are listed.
-        Some(value) if value == "1" => drop(sys::process::at_exit(tell)),
+        Some(value) if value == "1" => {
+            // Refused only where there is no memory, in which case the names alone are listed.
+            let _refused = sys::process::at_exit(tell);
+        }
         Some(value) if value != "0" => {
             let text = format!("netns-test: NETNS_TEST_LIST is `{}`: expected `1` or `0`\n", value.display());
             sys::process::write_raw(2, text.as_bytes());

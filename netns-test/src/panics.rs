@@ -237,6 +237,7 @@ struct Activity {
 
 impl Activity {
     fn of(thread: i32) -> Option<Self> {
+        // A thread that has ended has no such files.
         let file = |name: &str| fs::read_to_string(format!("/proc/self/task/{thread}/{name}")).ok();
         // proc_pid_stat(5): "tid (name) state …"; the name may hold parentheses.
         let stat = file("stat")?;

@@ -58,6 +58,7 @@ struct Machine {
 
 impl Machine {
     fn read() -> Self {
+        // A kernel without the setting has no such file; what cannot be read is not claimed to be a cause.
         let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse().ok();
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let ids = |path: &str| fs::metadata(path).map(|data| std::os::unix::fs::MetadataExt::ino(&data));

@@ -166,6 +166,12 @@ fn what_passes_meanwhile_is_not_the_tests() {
 }
 
 #[test]
+fn a_wait_that_fails_stands_beside_the_failure() {
+    let outcome = rerun("fails").env("NETNS_TEST_PAUSE", "1").in_shell(r#"exec "$@" </"#).run();
+    outcome.failed_with(&["left: 7", "failed to wait with the network: Is a directory"]);
+}
+
+#[test]
 fn nothing_is_left_of_one_that_is_killed() {
     let mut waiting = Waiting::start("fails", true);
     let mounts = fs::read_to_string("/proc/self/mounts").expect("the mounts");

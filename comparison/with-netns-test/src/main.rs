@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use measure::{Error, PORT, Side};
 use netns_test::{Network, Topology};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 fn main() -> ExitCode {
     if let Err(error) = netns_test::init() {
@@ -50,16 +49,6 @@ fn connected(count: u16) -> Result<Instant, Error> {
 
 fn echo() -> Result<(), Error> {
     nodes(2).run_async(async |network: &Network| {
-        let (client, server) = (network.node("node-0")?, network.node("node-1")?);
-        let listener = server.listen_tcp(PORT).await?;
-        let mut out = client.connect_tcp((server.ip(), PORT)).await?;
-        let (mut inside, _) = listener.accept().await?;
-        let mut buffer = [0; 2];
-        out.write_all(b"hi").await?;
-        inside.read_exact(&mut buffer).await?;
-        inside.write_all(&buffer).await?;
-        out.read_exact(&mut buffer).await?;
-        assert_eq!(&buffer, b"hi");
-        Ok(())
+        Ok(with_netns_test::echo(&network.node("node-0")?, &network.node("node-1")?).await?)
     })?
 }

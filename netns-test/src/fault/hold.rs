@@ -38,8 +38,9 @@ impl Network {
     /// Holds what two groups of nodes send to each other: packets are kept, and delivered in order when the guard ends.
     ///
     /// Nothing tells either side. It is about IPv4 and IPv6: what kernels say of themselves passes, questions for neighbours (ARP,
-    /// neighbour discovery), lest a sender's kernel give up, and multicast reports (IGMP, MLD). Broadcasts and multicasts are held on links between two nodes, and pass on switches. What waits
-    /// is kept in this process, at most 64 MiB for each interface; what is more is lost, and [`release`](Hold::release) says so.
+    /// neighbour discovery), lest a sender's kernel give up, and multicast reports (IGMP, MLD). Broadcasts and multicasts are held on
+    /// links between two nodes, and pass on switches. What waits is kept in this process, at most 64 MiB for each interface; what is
+    /// more is lost, and [`release`](Hold::release) says so.
     ///
     /// # Errors
     /// As for [`partition`](Network::partition).

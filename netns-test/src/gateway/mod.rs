@@ -90,6 +90,7 @@ fn configure(router: &str, gateway: &GatewayPlan) -> Result<(), Error> {
     let (udp, tcp): (Duration, Duration) = (nat.udp_timeout, nat.tcp_timeout);
     // Who hairpins would be told of a shorter way, which is none. Interfaces that are there already go by their own setting.
     let own = std::iter::once(&gateway.uplink).chain(&gateway.inside).map(String::as_str);
+    // Where it cannot be told whether one is there, writing tells.
     let own = own.filter(|name| fs::exists(sysctl::path(&format!("ipv4/conf/{name}"))).unwrap_or(true));
     for which in ["all", "default"].into_iter().chain(own) {
         set(router, &format!("ipv4/conf/{which}/send_redirects"), 0)?;

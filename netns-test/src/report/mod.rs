@@ -23,8 +23,7 @@ use std::io::{IsTerminal as _, stderr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::unistd::gettid;
 
@@ -40,9 +39,6 @@ use crate::{knob, sys};
 /// How many panics of one test are looked at. A test that catches more than these (a property test that shrinks) is not to
 /// be slowed down.
 const MOST_PANICS: usize = 4;
-
-/// How long the timeout waits for who collects for a panic.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// When a report is wanted: `NETNS_TEST_REPORT`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -150,15 +146,9 @@ fn take(net: &Arc<Net>, moment: Moment) {
     let Some(setting) = net.report.setting.get().filter(|setting| setting.wanted != Wanted::Never) else {
         return;
     };
-    // A panic of the collecting thread must not be collected for. The timeout alone shows what still runs, so it waits for who
-    // collects for a panic; not for one that does not come to an end.
-    let patience = if moment == Moment::Timeout { PATIENCE } else { Duration::ZERO };
-    let since = Instant::now();
-    while net.report.busy.swap(true, Ordering::AcqRel) {
-        if since.elapsed() >= patience {
-            return;
-        }
-        thread::sleep(Duration::from_millis(1));
+    // A panic of the collecting thread must not be collected for.
+    if net.report.busy.swap(true, Ordering::AcqRel) {
+        return;
     }
     let (at, time) = (Instant::now(), sys::packets::now());
     let body = (moment == Moment::Timeout).then_some(setting.body);
@@ -193,6 +183,7 @@ pub(crate) fn at_timeout(net: &Arc<Net>) {
 /// The snapshot that shows a failure best.
 fn chosen(net: &Net, how: &How) -> Option<Taken> {
     let of_panic = match how {
+        // Panics have been looked at by then; where one is looked at even so, what was seen for it has to do.
         How::TimedOut => {
             let at_timeout = net.report.find(|moment| moment == Moment::Timeout);
             return at_timeout.or_else(|| net.report.find(|moment| moment != Moment::Late));
