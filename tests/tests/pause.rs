@@ -12,6 +12,8 @@ use netns_test_tests::{NOBODY, Rerun, Running, is_root, rerun};
 #[ignore = "fails on purpose"]
 async fn fails(client: Node, web_server: Node) {
     let held = client.listen_tcp(7).await.expect("a port");
+    // A page needs a packet, and the kernel's own may come later.
+    let _greeted = web_server.connect_tcp("client:7").await.expect("a connection");
     web_server.write("/etc/only-here", "found\n").expect("a file");
     web_server.spawn_thread("waits", std::thread::park);
     let sleeping = web_server.command("sleep").arg("1000").spawn().await.expect("a program");
