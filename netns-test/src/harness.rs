@@ -27,6 +27,9 @@ use crate::{
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long a body may take beyond its timeout that has been told why a wait gave up: it is about to say so.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// What the body is, from the expansion: it makes the arguments, runs, and tells how it ended.
 pub(crate) type Body = Box<dyn FnOnce(&Network, &Stop) -> Result<Result<ExitCode, Caught>, Error> + Send>;
 
@@ -294,11 +297,11 @@ type Ended = (Option<Arc<Net>>, Ending, Result<Vec<Leftover>, Error>);
 fn wait(test: &TestCase, progress: &mpsc::Receiver<Progress>, stop: &Stop, claimed: &AtomicBool) -> Ended {
     let mut net: Option<Arc<Net>> = None;
     let mut body_ended = false;
-    // How long a body that has panicked in time may take to end.
-    let mut unwinds_until = None;
+    // How long a body may take to end that has panicked in time, or has been told that a wait gave up.
+    let mut ends_until = None;
     loop {
         let deadline = net.as_ref().filter(|_| !body_ended).and_then(|net| net.clock.deadline());
-        let deadline = unwinds_until.filter(|_| !body_ended).or(deadline);
+        let deadline = ends_until.filter(|_| !body_ended).or(deadline);
         let received = match deadline {
             Some(deadline) => progress.recv_timeout(deadline.saturating_duration_since(Instant::now())),
             None => progress.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -309,10 +312,17 @@ fn wait(test: &TestCase, progress: &mpsc::Receiver<Progress>, stop: &Stop, claim
             Ok(Progress::Ended(ending, leftovers)) => return (net, ending, leftovers),
             // What looks at a panic takes its time, and that is not the body's.
             Err(RecvTimeoutError::Timeout)
-                if unwinds_until.is_none()
+                if ends_until.is_none()
                     && net.as_ref().is_some_and(|net| net.witness.let_panics_be_seen()) =>
             {
-                unwinds_until = Some(Instant::now() + panics::UNWINDING);
+                ends_until = Some(Instant::now() + panics::UNWINDING);
+            }
+            // On a machine that stalls the time between the two may be over before the body has its turn.
+            Err(RecvTimeoutError::Timeout)
+                if ends_until.is_none()
+                    && net.as_ref().is_some_and(|net| net.own_failure.get().is_some()) =>
+            {
+                ends_until = Some(Instant::now() + LAST_WORDS);
             }
             Err(RecvTimeoutError::Timeout) => {
                 if let (false, Some(net)) = (claimed.swap(true, Ordering::AcqRel), &net) {

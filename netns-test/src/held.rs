@@ -21,8 +21,8 @@ use crate::{bootstrap, gate, janitor, registry};
 const MOST_HELD: usize = 512;
 
 /// How long released namespaces may take to be gone: a worker of the kernel does it, one namespace after the other. Other
-/// processes release theirs meanwhile, too.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// processes release theirs meanwhile, too: five hundred at once, which take a busy machine some seconds.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What is kept of an emptied namespace until it is released.
 enum Held {

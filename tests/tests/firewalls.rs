@@ -213,6 +213,14 @@ async fn a_closed_gate(inside: Node, outside: Node, gate: Router) -> io::Result<
     let uplink = gate.interface("eth1")?.addresses()?;
     let outer = uplink.iter().map(|address| address.ip).find(IpAddr::is_ipv4).expect("an address");
     far.send_to(b"in", (outer, 4000)).await?;
+    // Behind the answers to what is sent later, nothing is on its way.
+    for (ip, own) in both(&outside).into_iter().zip(both(&inside)) {
+        let (near, far) = (inside.bind_udp((own, 0)).await?, outside.bind_udp((ip, 53)).await?);
+        near.send_to(b"question", (ip, 53)).await?;
+        let (_, seen) = far.recv_from(&mut [0; 8]).await?;
+        far.send_to(b"answer", seen).await?;
+        assert_eq!(receive(&near).await?, "answer");
+    }
     panic!("nothing came");
 }
 

@@ -1,5 +1,7 @@
 //! Promise 8: a test never hangs. When its timeout passes it fails, whatever it is at.
 
+use std::time::{Duration, Instant};
+
 use netns_test::state::OperState;
 use netns_test::{Network, Node, netns_test};
 use netns_test_tests::{Rerun, rerun};
@@ -120,6 +122,34 @@ fn waits_for_a_condition(a: Node) -> Result<(), netns_test::Error> {
     })
 }
 
+/// As on a machine that stalls just then.
+#[netns_test(timeout = 1s)]
+#[ignore = "fails on purpose"]
+async fn is_late_with_what_a_wait_said(a: Node, network: Network) -> Result<(), netns_test::Error> {
+    let waited = a.wait_listening(80).await;
+    let over = network.deadline().expect("there is one") + Duration::from_millis(100);
+    while Instant::now() < over {
+        std::thread::yield_now();
+    }
+    waited
+}
+
+#[netns_test(timeout = 1s)]
+#[ignore = "fails on purpose"]
+async fn goes_on_after_a_wait_in_vain(a: Node) {
+    a.wait_listening(80).await.expect_err("nobody listens");
+    std::future::pending().await
+}
+
+#[test]
+fn a_wait_that_gave_up_is_told_also_by_a_body_that_is_late() {
+    let outcome = rerun("is_late_with_what_a_wait_said").run();
+    outcome.failed_with(&["a listener on tcp port 80 in `a`"]);
+    assert!(!outcome.stdout.contains("timed out after"), "{outcome}");
+    // No reason to go on for ever.
+    rerun("goes_on_after_a_wait_in_vain").run().failed_with(&["the test timed out after 1s"]);
+}
+
 #[test]
 fn waits_end_before_the_timeout_and_say_what_was_there_instead() {
     let (listener, condition) =
@@ -139,7 +169,7 @@ async fn tells_its_limit(network: Network) {
         None => println!("no limit"),
         // Begun minutes: how long ago the body started does not matter.
         Some(deadline) => {
-            let left = deadline.duration_since(std::time::Instant::now());
+            let left = deadline.duration_since(Instant::now());
             println!("limit {} min", left.as_secs() / 60 + 1)
         }
     }

@@ -413,7 +413,8 @@ fn no_thread_of_a_node_begins_after_the_end() {
 async fn waits_for_the_end(a: Node, b: Node) {
     let inodes = [own_netns(), a.run(async || own_netns()).await, b.run(async || own_netns()).await];
     let text: Vec<String> = inodes.iter().map(ToString::to_string).collect();
-    println!("namespaces {}", text.join(" "));
+    // On one processor, libtest has begun the line.
+    println!("\nnamespaces {}", text.join(" "));
     // The proof has looked when it closes this.
     let looked = tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new()));
     looked.await.expect("it does not panic").expect("a line or the end");
@@ -498,7 +499,7 @@ fn an_ended_process_leaves_no_namespace_interface_mount_or_file() {
 #[ignore = "ended by its proof"]
 async fn has_a_program_that_stays(a: Node) -> std::io::Result<()> {
     let program = a.command("sleep").arg("1000").spawn().await?;
-    println!("program {}", program.id());
+    println!("\nprogram {}", program.id());
     // The proof closes this when it is over.
     let over = tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new()));
     over.await.expect("it does not panic")?;
@@ -553,6 +554,8 @@ fn who_cleans_up_late_spares_tests_whose_namespaces_have_the_same_numbers() {
     let mut output = BufReader::new(first.child.stdout.take().expect("piped"));
     line_of(&mut output, "namespaces ");
     let numbers = namespaces_of(first.child.id());
+    // It is another process, which may not have had its turn.
+    eventually("the one who cleans up", || janitor_of(first.child.id()).is_some());
     let janitor = janitor_of(first.child.id()).expect("it has one");
     send_signal("-STOP", janitor);
     first.child.kill().expect("it is ours");

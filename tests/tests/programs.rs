@@ -381,7 +381,8 @@ async fn is_killed_with_programs(a: Node) -> io::Result<()> {
     let unshared =
         a.enter(|| std::process::Command::new("unshare").args(["-n", "sh", "-c", sleeper]).spawn())?;
     all.extend([own.id(), unshared.id()]);
-    println!("processes {all:?}");
+    // On one processor, libtest has begun the line.
+    println!("\nprocesses {all:?}");
     std::future::pending().await
 }
 

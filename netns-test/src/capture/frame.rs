@@ -53,8 +53,8 @@ pub(crate) enum Reception {
 }
 
 impl Frame {
-    /// What a packet socket of a node has seen. What passes the loopback interface is seen twice, and counts once.
-    pub(super) fn new(node: usize, seen: Seen<'_>) -> Option<Self> {
+    /// What a packet socket of a node has seen, and when. What passes the loopback interface is seen twice, and counts once.
+    pub(super) fn new(node: usize, seen: Seen<'_>, time: u64) -> Option<Self> {
         let link = match seen.hardware {
             libc::ARPHRD_ETHER => Link::Ethernet,
             libc::ARPHRD_LOOPBACK => Link::Loopback,
@@ -75,15 +75,7 @@ impl Frame {
             bytes.splice(ADDRESSES..ADDRESSES, tag);
             length += tag.len();
         }
-        Some(Self {
-            time: seen.time,
-            node,
-            interface: seen.interface,
-            link,
-            direction,
-            length,
-            bytes: bytes.into(),
-        })
+        Some(Self { time, node, interface: seen.interface, link, direction, length, bytes: bytes.into() })
     }
 
     pub(crate) fn decode(&self) -> Packet {

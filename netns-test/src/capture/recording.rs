@@ -194,8 +194,11 @@ impl State {
         let (begun, older) = (packets::now(), self.fresh.len());
         let taps = std::mem::take(&mut self.taps);
         // Each of them, whatever becomes of another.
-        let read: Vec<io::Result<usize>> =
-            taps.iter().enumerate().map(|(node, tap)| self.drain_tap(node, tap, keep, buffers)).collect();
+        let read: Vec<io::Result<usize>> = taps
+            .iter()
+            .enumerate()
+            .map(|(node, tap)| self.drain_tap(node, tap, begun, keep, buffers))
+            .collect();
         self.taps = taps;
         let mut complete = std::mem::take(&mut self.fresh);
         // What the reading before has brought is complete by now, whatever its time: clocks are set, too.
@@ -209,6 +212,7 @@ impl State {
         &mut self,
         node: usize,
         tap: &OwnedFd,
+        begun: u64,
         keep: Keep,
         buffers: &mut Buffers,
     ) -> io::Result<usize> {
@@ -221,8 +225,9 @@ impl State {
                 Keep::Bounded => HEAD,
             };
             let read = packets::read(tap.as_fd(), buffers, most, |seen| {
-                if self.until.is_none_or(|until| seen.time <= until)
-                    && let Some(frame) = Frame::new(node, seen)
+                let time = passed_at(seen.time, begun, self.until);
+                if self.until.is_none_or(|until| time <= until)
+                    && let Some(frame) = Frame::new(node, seen, time)
                 {
                     self.fresh.push(frame);
                 }
@@ -259,5 +264,24 @@ impl State {
             self.last_size -= oldest.bytes.len() + OVERHEAD;
             self.kept.dropped += 1;
         }
+    }
+}
+
+/// When a packet passed that is read now. If the kernel has not noted it, which it begins to do a little later than it is asked to, this
+/// reading is the nearest that is known, and for what is read after the test its end.
+fn passed_at(noted: Option<u64>, begun: u64, until: Option<u64>) -> u64 {
+    noted.unwrap_or_else(|| until.map_or(begun, |until| until.min(begun)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::passed_at;
+
+    #[test]
+    fn a_packet_whose_time_was_not_noted_has_passed_by_now_and_within_the_test() {
+        assert_eq!(passed_at(Some(7), 5, Some(6)), 7);
+        assert_eq!(passed_at(None, 5, None), 5);
+        assert_eq!(passed_at(None, 5, Some(9)), 5);
+        assert_eq!(passed_at(None, 5, Some(3)), 3);
     }
 }

@@ -9,6 +9,7 @@ use super::recorder;
 use super::recording::{Keep, Recorded, Recording, Tap};
 use crate::error::Error;
 use crate::knob;
+use crate::sys::packets::Buffers;
 
 /// The variable that says it for all tests.
 const VARIABLE: &str = "NETNS_TEST_CAPTURE";
@@ -136,6 +137,13 @@ impl Packets {
     /// Whether they are to be kept of a test that passes, too.
     pub(crate) fn are_kept_always(&self) -> bool {
         self.wanted.when == Capture::Always
+    }
+
+    /// Reads what has passed up to now: of some packets nothing else tells that they have.
+    pub(crate) fn read(&self) {
+        if let Some(recording) = &self.recording {
+            recording.drain(&mut Buffers::new());
+        }
     }
 
     /// What was recorded up to now, or why it cannot be had; `None` where it is not wanted.

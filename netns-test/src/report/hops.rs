@@ -178,7 +178,7 @@ fn likeness(link: usize, frame: &Frame) -> Likeness {
     (link, frame.length, bytes)
 }
 
-/// The packets that were on their way until then, in the order of their times.
+/// The packets that were sent until then, in the order of their times. What is received later counts as far as it was sent before.
 pub(super) fn hops(recorded: &Recorded, links: &Links, blind: &Blind, until: u64) -> Vec<Hop> {
     let mut hops: Vec<Hop> = Vec::new();
     // Those that were sent, by what is the same when they are received.
@@ -198,6 +198,9 @@ pub(super) fn hops(recorded: &Recorded, links: &Links, blind: &Blind, until: u64
             if let Some(&hop) = its {
                 hops[hop].to.push(place);
                 hops[hop].came = frame.time;
+                continue;
+            }
+            if frame.time > until {
                 continue;
             }
         }
@@ -358,6 +361,16 @@ mod tests {
         // Later than any of them is due.
         let received = frame(4 * SECOND, false, 0, 1);
         assert_eq!(seen(&[&sent[..], &[received]].concat(), &[], 0).0, [true, true, false]);
+    }
+
+    #[test]
+    fn what_was_on_its_way_may_come_and_nothing_else() {
+        let late = 10 * SECOND;
+        let came = [frame(late - 1, true, 0, 1), frame(late + 1, false, 0, 1)];
+        assert_eq!(seen(&came, &[], 0).0, [false]);
+        let another = [frame(late - 1, true, 0, 1), frame(late + 1, false, 0, 2)];
+        let (lost, hops) = seen(&another, &[], 0);
+        assert_eq!((lost, hops.len()), (vec![true], 1));
     }
 
     #[test]

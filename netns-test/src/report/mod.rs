@@ -111,6 +111,8 @@ struct Taken {
     at: Instant,
     /// The same, by the clock of the packets.
     time: u64,
+    /// When all had been collected: what was on its way at that time had until then to come.
+    collected: u64,
     /// What was planned of it then, and what was there; or why that is not known.
     seen: Result<(Plan, Snapshot), String>,
 }
@@ -150,10 +152,11 @@ fn take(net: &Arc<Net>, moment: Moment) {
     if net.report.busy.swap(true, Ordering::AcqRel) {
         return;
     }
+    net.packets.read();
     let (at, time) = (Instant::now(), sys::packets::now());
     let body = (moment == Moment::Timeout).then_some(setting.body);
     let seen = collect::collect(net, body).map_err(|error| error.to_string());
-    net.report.taken().push(Taken { moment, at, time, seen });
+    net.report.taken().push(Taken { moment, at, time, collected: sys::packets::now(), seen });
     net.report.busy.store(false, Ordering::Release);
 }
 
@@ -258,7 +261,8 @@ fn made(net: &Arc<Net>, how: &How, passed: bool) -> Result<String, String> {
         How::TimedOut => "it timed out",
     };
     let started = net.clock.started.get();
-    let packets = packets::between(net, &plan, &snapshot.directions, net.report.started(), taken.time);
+    let (from, until) = (net.report.started(), taken.time);
+    let packets = packets::between(net, &plan, &snapshot.directions, from, until, taken.collected);
     let packets = packets.unwrap_or_else(|why_not| {
         snapshot.gaps.push(why_not);
         data::Packets { started: net.report.started(), ..data::Packets::default() }

@@ -43,13 +43,15 @@ pub(super) fn write_page(net: &Net, page: &str) -> Result<(), Error> {
     fs::write(&file, page).doing(|| format!("write {PAGE}"))
 }
 
-/// The packets of a time, for the report; `Err` is why there are none, or that some are missing.
+/// The packets that were sent in a time, for the report, and whether they were received until then; `Err` is why there are none, or
+/// that some are missing.
 pub(super) fn between(
     net: &Net,
     plan: &Plan,
     directions: &[Direction],
     from: u64,
     until: u64,
+    received_until: u64,
 ) -> Result<Packets, String> {
     let mut recorded = match net.packets.so_far() {
         None => return Ok(Packets { started: from, ..Packets::default() }),
@@ -75,8 +77,9 @@ pub(super) fn between(
     // Those of nodes that have left are in the file alone.
     let place = |name: &String| plan.nodes.iter().position(|planned| planned.name == *name);
     let places: Vec<Option<usize>> = recorded.nodes.iter().map(place).collect();
+    let last = |frame: &Frame| if frame.is_sent() { until } else { received_until };
     let is_wanted = |frame: &mut Frame| match places[frame.node] {
-        Some(node) if (from..=until).contains(&frame.time) => {
+        Some(node) if (from..=last(frame)).contains(&frame.time) => {
             frame.node = node;
             true
         }

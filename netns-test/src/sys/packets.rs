@@ -19,8 +19,8 @@ const CONTROL: usize = 128;
 /// A packet as a packet socket tells it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen<'a> {
-    /// When it passed, in nanoseconds since 1970 by the clock of the machine.
-    pub(crate) time: u64,
+    /// When it passed, in nanoseconds since 1970 by the clock of the machine; `None` where the kernel has not noted it.
+    pub(crate) time: Option<u64>,
     pub(crate) interface: u32,
     /// `ARPHRD_…` of linux/if_arp.h.
     pub(crate) hardware: u16,
@@ -46,13 +46,13 @@ pub(crate) fn open(room: usize) -> io::Result<OwnedFd> {
     };
     let room = libc::c_int::try_from(room).unwrap_or(libc::c_int::MAX);
     set_option(&socket, libc::SOL_SOCKET, libc::SO_RCVBUF, room)?;
-    set_option(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
+    set_option(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPING, TIMESTAMPS)?;
     set_option(&socket, libc::SOL_PACKET, PACKET_AUXDATA, 1)?;
     Ok(socket)
 }
 
-/// Has the kernel note when each packet passes, for as long as this socket is open. That takes effect a little later, so whoever
-/// wants it soon opens this one early.
+/// Has the kernel note when each packet passes, for as long as this socket is open. That takes effect when a worker of the kernel has
+/// had its turn (`net_enable_timestamp`), so whoever wants it soon opens this one early.
 pub(crate) fn keep_timestamps() -> io::Result<OwnedFd> {
     // SAFETY: as in `open`.
     let socket = unsafe {
@@ -61,9 +61,14 @@ pub(crate) fn keep_timestamps() -> io::Result<OwnedFd> {
             socket => OwnedFd::from_raw_fd(socket),
         }
     };
-    set_option(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
+    set_option(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPING, TIMESTAMPS)?;
     Ok(socket)
 }
+
+/// The times at which packets pass, and none for one whose time was not noted: `SO_TIMESTAMPNS` would give that the time at which it
+/// is read (`__sock_recv_timestamp`).
+const TIMESTAMPS: libc::c_int =
+    (libc::SOF_TIMESTAMPING_RX_SOFTWARE | libc::SOF_TIMESTAMPING_SOFTWARE) as libc::c_int;
 
 /// Of linux/if_packet.h: a control message tells more of each packet.
 const PACKET_AUXDATA: libc::c_int = 8;
@@ -165,7 +170,7 @@ pub(crate) fn read(
         let address = &addresses[index];
         let told = told(&messages[index].msg_hdr);
         seen(Seen {
-            time: told.time.unwrap_or_else(now),
+            time: told.time,
             tag: told.tag,
             interface: address.sll_ifindex as u32,
             hardware: address.sll_hatype,
@@ -192,7 +197,8 @@ fn told(header: &libc::msghdr) -> Told {
         let mut control = libc::CMSG_FIRSTHDR(header);
         while let Some(message) = control.as_ref() {
             match (message.cmsg_level, message.cmsg_type) {
-                (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
+                // `struct scm_timestamping`: the software's comes first.
+                (libc::SOL_SOCKET, libc::SCM_TIMESTAMPING) => {
                     let mut time = MaybeUninit::<libc::timespec>::zeroed();
                     ptr::copy_nonoverlapping(
                         libc::CMSG_DATA(control),
