@@ -302,3 +302,34 @@ fn what_is_not_kept_fails_the_test_when_its_guard_is_dropped() {
         "(as the guard of held packets was dropped)",
     ]);
 }
+
+/// A station that cannot be finished is gone with all that it has made, so that the next one can be.
+#[cfg(feature = "programs")]
+#[netns_test(nodes = 2)]
+async fn a_hold_that_is_refused_half_way_leaves_nothing(a: Node, b: Node) -> io::Result<()> {
+    let (sends, receives) = open(&a, &b, false).await?;
+    let interface = a.interface("eth0")?;
+    let tc = async |arguments: &str, last: &[&str]| {
+        let status = a.command("tc").args(arguments.split(' ')).args(last).status().await?;
+        assert!(status.success(), "tc {arguments}: {status}");
+        io::Result::Ok(())
+    };
+    let filter = "dev eth0 egress protocol all prio 65535 handle 1 bpf";
+    tc("qdisc add dev eth0 clsact", &[]).await?;
+    // In the place of the one that would lead packets to the station.
+    tc(&format!("filter add {filter}"), &["bytecode", "1,6 0 0 0"]).await?;
+    for _ in 0..20 {
+        let error = interface.hold().expect_err("the place is taken").to_string();
+        assert!(error.contains("redirect the packets of `a/eth0`"), "{error}");
+        let names: Vec<String> = a.links()?.into_iter().map(|link| link.name).collect();
+        assert!(!names.iter().any(|name| name.starts_with("hold")), "{names:?}");
+    }
+    send(&sends, 1..2).await?;
+    arrive(&receives, 1..2).await?;
+    tc(&format!("filter delete {filter}"), &[]).await?;
+    let hold = interface.hold()?;
+    send(&sends, 2..3).await?;
+    until(&a, &hold, 1).await?;
+    hold.release()?;
+    arrive(&receives, 2..3).await
+}

@@ -6,7 +6,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use netns_test::state::Protocol;
-use netns_test::{Family, Nat, NatBehavior, Node, Router, Topology, netns_test};
+use netns_test::{Family, Firewall, Nat, NatBehavior, Node, Router, Topology, netns_test};
+use nix::mount::{MsFlags, mount, umount};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
@@ -467,23 +468,68 @@ async fn every_kind_lets_the_web_out(host: Node, server: Node, gateway: Router) 
     Ok(())
 }
 
-/// The kernel's rules, as nft(8) understands them.
+/// A router whose settings turn out to be read-only, as in some containers, keeps its rules and says what they are.
+#[netns_test(topology = behind(Nat::home()))]
+async fn a_change_that_is_refused_half_way_changes_nothing(
+    host: Node,
+    stun: Node,
+    gateway: Router,
+) -> io::Result<()> {
+    let stun = Stun::new(&stun).await?;
+    let socket = host.bind_udp("0.0.0.0:5000").await?;
+    let kept = stun.sees(&socket, 0, 0).await?;
+    let before = gateway.mappings()?;
+    let settings = "/proc/sys";
+    mount(Some(settings), settings, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
+    let read_only = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
+    mount(None::<&str>, settings, None::<&str>, read_only, None::<&str>)?;
+    for refused in [gateway.set_nat(Nat::cgnat()), gateway.set_firewall(Firewall::Corporate)] {
+        let error = refused.expect_err("a setting is refused").to_string();
+        assert!(error.contains("of `gateway`") && error.contains("Read-only file system"), "{error}");
+        assert_eq!((gateway.nat(), gateway.firewall()), (Some(Nat::home()), Firewall::Open));
+        assert_eq!(stun.sees(&socket, 0, 0).await?, kept);
+        let now = gateway.mappings()?;
+        assert_eq!((now.len(), now[0].outside), (before.len(), before[0].outside));
+    }
+    umount(settings)?;
+    let changed = gateway.set_nat(Nat::cgnat())?;
+    assert_eq!(stun.sees(&socket, 0, 0).await?.port(), 1024);
+    changed.repair()?;
+    assert_eq!(stun.sees(&socket, 0, 0).await?, kept);
+    Ok(())
+}
+
+/// The kernel's rules, whatever is declared, as nft(8) understands them.
 #[cfg(feature = "programs")]
-#[netns_test(topology = behind(of(EndpointIndependent, AddressDependent)))]
+#[netns_test(topology = behind(Nat::home()))]
 async fn nft_lists_what_the_router_does(host: Node, stun: Node, gateway: Router) -> io::Result<()> {
     let stun = Stun::new(&stun).await?;
     let socket = host.bind_udp("0.0.0.0:5000").await?;
-    stun.sees(&socket, 0, 0).await?;
-    let output = gateway.command("nft").args(["list", "table", "ip", "nat"]).output().await?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{output:?}");
-    for line in [
-        "udp . 192.168.1.1 . 5000 ",
-        "udp . 5000 . 203.0.113.2",
-        "iifname \"eth0\" oifname \"eth1\" jump claim",
-        "dnat ip to meta l4proto . th dport map @ports",
-    ] {
-        assert!(text.contains(line), "no {line} in {text}");
+    let all = [EndpointIndependent, AddressDependent, AddressAndPortDependent];
+    let every = all.into_iter().flat_map(|mapping| all.map(|filtering| (mapping, filtering)));
+    for (mapping, filtering) in every {
+        let changed = gateway.set_nat(of(mapping, filtering).hairpinning(true))?;
+        stun.sees(&socket, 0, 0).await?;
+        let output = gateway.command("nft").args(["list", "ruleset"]).output().await?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        // What it cannot list, it leaves out of the rule, and says so there.
+        assert!(
+            output.status.success() && output.stderr.is_empty(),
+            "{mapping:?}, {filtering:?}: {output:?}"
+        );
+        for line in [
+            "udp . 192.168.1.1 . 5000 ",
+            "udp . 5000 ",
+            " : 192.168.1.1 . 5000 }",
+            "iifname \"eth0\" oifname \"eth1\" jump claim",
+            "dnat ip to meta l4proto . th dport map @ports",
+            "comment \"not mapped\"",
+        ] {
+            assert!(text.contains(line), "no {line} in {text}");
+        }
+        let has_permitted = text.contains("udp . 5000 . 203.0.113.2");
+        assert_eq!(has_permitted, filtering == AddressDependent, "{text}");
+        changed.repair()?;
     }
     Ok(())
 }

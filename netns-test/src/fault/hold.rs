@@ -339,11 +339,12 @@ impl Station {
         !self.flow().holds.is_empty()
     }
 
-    /// Ends it, its interface being gone, and removes its veth from the node: another one may get the name.
+    /// Ends it, and removes its veth from the node: another one may get the name.
     pub(crate) fn take_away(&self, socket: &RouteSocket) -> Result<(), Error> {
+        // The thread would take a veth that is gone for a loss.
+        self.stop();
         let describe = || format!("remove what held the packets of `{}`", self.interface);
         let removed = self.near.get().map(|near| socket.request(Request::delete_link(*near), describe));
-        self.stop();
         removed.map_or(Ok(()), hook::tolerate_absence)
     }
 
@@ -431,16 +432,27 @@ impl Station {
         let gone = |_| Err(Error::because(operation(), "the thread that does it has ended"));
         let to = job::block_on(told).unwrap_or_else(gone)?;
         station.near.get_or_init(|| to);
+        let led = Self::lead(interface, &near, &name, to);
+        led.map_err(|error| match station.take_away(&near) {
+            Ok(()) => error,
+            // Its namespace takes the veth along, but the next station may come before.
+            Err(more) => Error::because(operation(), format!("{error}; and then {more}")),
+        })?;
+        Ok(station)
+    }
+
+    /// Leads the packets of an interface to a station, by the end `name` of its veth.
+    fn lead(interface: &Interface, near: &RouteSocket, name: &str, to: u32) -> Result<(), Error> {
         // It is to say nothing by itself.
-        interface.node().silence(&name).doing(operation)?;
+        let operation = || format!("hold the packets of `{interface}`");
+        interface.node().silence(name).doing(operation)?;
         near.request(Request::set_up(to, true), || format!("switch on `{name}`"))?;
         let carries = |node: &Node| {
             let link = node.links()?.into_iter().find(|link| link.name == name);
             Ok(link.is_some_and(|link| link.is_running()))
         };
         interface.node().blocking_wait_until(&format!("`{name}` to carry packets"), carries)?;
-        hook::redirect(interface, to)?;
-        Ok(station)
+        hook::redirect(interface, to)
     }
 }
 
@@ -472,20 +484,30 @@ impl Far {
         let end = LinkEnd { mtu: Some(LARGEST_MTU), ..LinkEnd::new(name) };
         let ends = [end, LinkEnd { netns: Some(here.as_fd()), ..end }];
         near.request(Request::veth(&ends[0], &ends[1]), operation)?;
-        // It is to get packets as they would be on a wire.
-        near.switch_off_offloads(name).doing(operation)?;
         let index = |socket: &RouteSocket| {
             let links = socket.links().doing(operation)?;
             let link = links.iter().find(|link| link.name == name);
             link.map(|link| link.index).ok_or_else(|| Error::because(operation(), "it is gone"))
         };
-        let (near_index, far_index) = (index(&near)?, index(&far)?);
-        let socket = PacketSocket::open().doing(operation)?;
-        socket.bind(far_index).doing(operation)?;
-        far.request(Request::set_up(far_index, true), operation)?;
-        // A socket remembers that its interface was off when it was bound.
-        socket.take_error().doing(operation)?;
-        Ok((Self { socket }, near_index))
+        let near_index = index(&near)?;
+        let listen = || {
+            // It is to get packets as they would be on a wire.
+            near.switch_off_offloads(name).doing(operation)?;
+            let far_index = index(&far)?;
+            let socket = PacketSocket::open().doing(operation)?;
+            socket.bind(far_index).doing(operation)?;
+            far.request(Request::set_up(far_index, true), operation)?;
+            // A socket remembers that its interface was off when it was bound.
+            socket.take_error().doing(operation)?;
+            Ok(Self { socket })
+        };
+        match listen() {
+            Ok(far) => Ok((far, near_index)),
+            Err(error) => match near.request(Request::delete_link(near_index), operation) {
+                Ok(()) => Err(error),
+                Err(more) => Err(Error::because(operation(), format!("{error}; and then {more}"))),
+            },
+        }
     }
 
     /// Brings what comes to the station, until that is stopped or gone, and has it send what may go when there is `room`.

@@ -156,12 +156,16 @@ pub(super) fn redirect(interface: &Interface, to: u32) -> Result<(), Error> {
     hook.put(LAST)?;
     let socket = interface.node().route_socket().doing(describe)?;
     let request = Request::add_redirect(interface.index(), Direction::Sent, LAST, &redirected(MARK), to);
-    socket.request(request, describe).map_err(|error| match error.source.raw_os_error() {
+    let redirected = socket.request(request, describe).map_err(|error| match error.source.raw_os_error() {
         Some(libc::ENOENT) => {
             let text = "the kernel has no filters by BPF, or cannot redirect (CONFIG_NET_CLS_BPF, CONFIG_NET_ACT_MIRRED)";
             Error::because(describe(), text)
         }
         _ => error.into(),
+    });
+    redirected.map_err(|error| match hook.remove(LAST) {
+        Ok(()) => error,
+        Err(more) => Error::because(describe(), format!("{error}; and then {more}")),
     })
 }
 

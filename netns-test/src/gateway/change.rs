@@ -146,7 +146,8 @@ fn enforce(node: &Node, changes: &mut GatewayChanges, operation: impl Fn() -> St
     let declared = changes.declared.get_or_insert_with(|| before.clone()).clone();
     let now = changes.in_force(&declared);
     let socket = node.nft().doing(&operation)?;
-    node.in_network(|| replace(node.name(), &socket, &before, &now)).doing(&operation)??;
-    node.shared().change_plan(|plan| plan.gateway = Some(now));
-    Ok(())
+    let (does, replaced) =
+        node.in_network(|| replace(node.name(), &socket, &before, &now)).doing(&operation)?;
+    node.shared().change_plan(|plan| plan.gateway = Some(does.clone()));
+    replaced
 }

@@ -3,9 +3,7 @@
 use netns_test_model::graph::Firewall;
 use nix::libc;
 
-use crate::netlink::nftables::{
-    Batch, ChainKind, CtState, CtStatus, Family, Hook, Policy, Reject, Rule, Table,
-};
+use crate::netlink::nftables::{Batch, ChainKind, CtState, CtStatus, Family, Hook, Reject, Rule, Table};
 use crate::plan::GatewayPlan;
 
 /// The port of name servers.
@@ -21,7 +19,7 @@ pub(super) fn add(gateway: &GatewayPlan, batch: &mut Batch) {
     }
     let uplink = gateway.uplink.as_str();
     let table = table();
-    let forward = table.base_chain("forward", ChainKind::Filter, Hook::Forward, 0).policy(Policy::Accept);
+    let forward = table.base_chain("forward", ChainKind::Filter, Hook::Forward, 0);
     let input = table.base_chain("input", ChainKind::Filter, Hook::Input, 0);
     batch.add_table(&table);
     batch.add_chain(&forward);

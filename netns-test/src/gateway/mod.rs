@@ -58,8 +58,40 @@ pub(crate) fn apply(router: &str, gateway: &GatewayPlan) -> Result<(), Error> {
     configure(router, gateway)
 }
 
-/// Has a router that did what one plan says do what another says, from one packet to the next.
-fn replace(router: &str, socket: &NftSocket, before: &GatewayPlan, now: &GatewayPlan) -> Result<(), Error> {
+/// Has a router that did what one plan says do what another says, from one packet to the next. Where that is refused, it does what
+/// it did; the plan that is returned is the one that it follows.
+fn replace<'a>(
+    router: &str,
+    socket: &NftSocket,
+    before: &'a GatewayPlan,
+    now: &'a GatewayPlan,
+) -> (&'a GatewayPlan, Result<(), Error>) {
+    let failed = |error: Error, undone: Result<(), Error>| match undone {
+        Ok(()) => Err(error),
+        Err(more) => {
+            Err(Error::because(format!("change what `{router}` does"), format!("{error}; and then {more}")))
+        }
+    };
+    // Settings that are refused are found before packets meet other rules.
+    let configured = configure(router, now).and_then(|()| exchange(socket, before, now));
+    if let Err(error) = configured {
+        return (before, failed(error, configure(router, before)));
+    }
+    if before.nat == now.nat {
+        return (now, Ok(()));
+    }
+    // What the one has translated the other knows nothing of.
+    match socket.flush_connections().doing(|| format!("flush the connections of `{router}`")) {
+        Ok(()) => (now, Ok(())),
+        Err(error) => match exchange(socket, now, before) {
+            Ok(()) => (before, failed(error, configure(router, before))),
+            Err(more) => (now, failed(error, Err(more))),
+        },
+    }
+}
+
+/// Puts the rules of one plan in the place of another's, or changes nothing.
+fn exchange(socket: &NftSocket, before: &GatewayPlan, now: &GatewayPlan) -> Result<(), Error> {
     let mut batch = Batch::new();
     if before.firewall != Firewall::Open {
         batch.delete_table(&filter::table());
@@ -68,13 +100,7 @@ fn replace(router: &str, socket: &NftSocket, before: &GatewayPlan, now: &Gateway
         batch.delete_table(&translate::table());
     }
     add(now, &mut batch);
-    socket.send(batch)?;
-    configure(router, now)?;
-    if before.nat != now.nat {
-        // What the one has translated the other knows nothing of.
-        socket.flush_connections().doing(|| format!("flush the connections of `{router}`"))?;
-    }
-    Ok(())
+    Ok(socket.send(batch)?)
 }
 
 fn add(gateway: &GatewayPlan, batch: &mut Batch) {

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! mappings: inner address and port (and the peer, as far as the mapping depends on it) → outer port
-//! ports:    outer port → that inner address and port (and peer)
+//! ports:    outer port → that inner address and port
 //! ```
 //!
 //! The first packet of a connection takes the outer port that `mappings` has, or claims one that `ports` has not, which `taken` tells:
@@ -21,8 +21,8 @@ use netns_test_model::graph::NatBehavior;
 use nix::libc;
 
 use crate::netlink::nftables::{
-    Batch, Chain, ChainKind, CtState, CtStatus, Expr, Family, Field, Hook, NatFlags, Register, Rule, Set,
-    SetRef, Table, Type,
+    Batch, Chain, ChainKind, CtState, CtStatus, Expr, Family, Field, Hook, Register, Rule, Set, SetRef,
+    Table, Type,
 };
 use crate::plan::{GatewayPlan, NatPlan};
 
@@ -68,7 +68,8 @@ impl Translation {
         let inner = [&[Type::InetProto], endpoint].concat();
         let mappings =
             table.set("mappings", &inner).map_to(&[Type::InetService]).dynamic(SIZE).timeout(timeout);
-        let ports = table.set("ports", &outer).map_to(endpoint).dynamic(SIZE).timeout(timeout);
+        // Without the peer: nft(8) gives up over a translation to a part of what a map has.
+        let ports = table.set("ports", &outer).map_to(&endpoint[..2]).dynamic(SIZE).timeout(timeout);
         let taken = table.set("taken", &outer).dynamic(SIZE).timeout(timeout);
         let claims = table.set("claims", &outer).dynamic(SIZE).timeout(CLAIM);
         let permitted = [Type::InetProto, Type::InetService, Type::Ipv4Addr];
@@ -140,9 +141,8 @@ impl Translation {
             rule.push(Expr::Map { set: named(&self.ports), key: proto, into: inner }).push(Expr::Nat {
                 source: false,
                 family: Family::Ip,
-                address: Some((inner, inner)),
-                port: Some((Register(inner.0 + 1), Register(inner.0 + 1))),
-                flags: NatFlags::NONE,
+                address: Some(inner),
+                port: Some(Register(inner.0 + 1)),
             })
         };
         match plan.nat.filtering {
@@ -201,7 +201,7 @@ impl Translation {
             batch.add_rule(claim, rule.drop());
         }
         // ICMP has queries in place of ports, and conntrack tells them apart.
-        batch.add_rule(claim, Rule::new().masquerade(NatFlags::NONE));
+        batch.add_rule(claim, Rule::new().masquerade());
     }
 
     /// Claims an outer port, unless it is taken, and takes it.
@@ -242,13 +242,7 @@ impl Translation {
         self.load(rule, inner, SOURCE, DESTINATION)
             .push(Expr::Map { set: named(&self.mappings), key: inner, into: port })
             .push(Expr::Immediate(address, plan.outer.into()))
-            .push(Expr::Nat {
-                source: true,
-                family: Family::Ip,
-                address: Some((address, address)),
-                port: Some((port, port)),
-                flags: NatFlags::NONE,
-            })
+            .push(Expr::Nat { source: true, family: Family::Ip, address: Some(address), port: Some(port) })
     }
 
     /// Every packet that was translated gives its mapping, and what it permits, their full time again.

@@ -183,7 +183,7 @@ impl Rules {
         chain
     }
 
-    fn base(&mut self, name: &str, kind: ChainKind, hook: Hook<'_>, priority: i32) -> Chain {
+    fn base(&mut self, name: &str, kind: ChainKind, hook: Hook, priority: i32) -> Chain {
         let chain = self.table.base_chain(name, kind, hook, priority);
         self.chains.push(chain.clone());
         chain

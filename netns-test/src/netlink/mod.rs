@@ -12,7 +12,10 @@ mod events;
 #[cfg(target_os = "linux")]
 mod filter;
 #[cfg(target_os = "linux")]
-#[allow(dead_code, reason = "the vocabulary of nf_tables: its users do not need every word of it yet")]
+#[cfg_attr(
+    not(any(test, feature = "kubernetes")),
+    expect(dead_code, reason = "some words are in the rules of clusters alone")
+)]
 pub(crate) mod nftables;
 #[cfg(target_os = "linux")]
 mod route;

@@ -117,7 +117,7 @@ impl Installed {
     }
 
     /// A chain of what begins: TCP by its SYN, so that connections which were there before the policy go on.
-    fn begun(&mut self, name: &str, hook: Hook<'_>) -> Chain {
+    fn begun(&mut self, name: &str, hook: Hook) -> Chain {
         let chain = self.chain(table().base_chain(name, ChainKind::Filter, hook, AFTER_FILTER));
         self.add(&chain, Rule::new().ct_state(CtState::ESTABLISHED | CtState::RELATED).accept());
         self.add(&chain, Rule::new().tcp_not_syn().accept());

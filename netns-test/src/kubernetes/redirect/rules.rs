@@ -39,7 +39,7 @@ impl<'a> Rules<'a> {
         Self { table, batch }
     }
 
-    fn chain(&mut self, name: &str, kind: ChainKind, hook: Hook<'_>, priority: i32) -> Chain {
+    fn chain(&mut self, name: &str, kind: ChainKind, hook: Hook, priority: i32) -> Chain {
         let chain = self.table.base_chain(name, kind, hook, priority);
         self.batch.add_chain(&chain);
         chain

@@ -83,19 +83,10 @@ impl Batch {
 
     /// Adds a rule at the end of a chain.
     pub(crate) fn add_rule(&mut self, chain: &Chain, rule: Rule) {
-        self.put_rule(chain, rule, NLM_F_CREATE | NLM_F_APPEND);
-    }
-
-    /// Adds a rule before the first of a chain.
-    pub(crate) fn insert_rule(&mut self, chain: &Chain, rule: Rule) {
-        self.put_rule(chain, rule, NLM_F_CREATE);
-    }
-
-    fn put_rule(&mut self, chain: &Chain, rule: Rule, flags: u16) {
         let first_id = self.next_set + 1;
         for (set, elements) in &rule.sets {
             self.new_set(&chain.table, set, format!("add a set to a rule of the chain {}", chain.describe()));
-            for list in set.encode(elements) {
+            for list in Set::encode(elements) {
                 let attributes = read::list_of(&chain.table, set, Some(self.next_set), list);
                 self.push(
                     libc::NFT_MSG_NEWSETELEM,
@@ -109,25 +100,13 @@ impl Batch {
         let attributes = rule.attributes(chain, first_id);
         self.push(
             libc::NFT_MSG_NEWRULE,
-            flags,
+            NLM_F_CREATE | NLM_F_APPEND,
             &chain.table,
             attributes,
             match &rule.comment {
                 Some(comment) => format!("add the rule \"{comment}\" to the chain {}", chain.describe()),
                 None => format!("add a rule to the chain {}", chain.describe()),
             },
-        );
-    }
-
-    /// Deletes the rule of this handle, which [`NftSocket::rules`](super::NftSocket::rules) tells.
-    pub(crate) fn delete_rule(&mut self, chain: &Chain, handle: u64) {
-        let attributes = read::rule_by_handle(chain, handle);
-        self.push(
-            libc::NFT_MSG_DELRULE,
-            0,
-            &chain.table,
-            attributes,
-            format!("delete rule {handle} of the chain {}", chain.describe()),
         );
     }
 
@@ -187,7 +166,7 @@ impl Batch {
     ) {
         let Some(table) = &set.table else { return };
         // A list without elements would stand for all of them.
-        for list in set.encode(elements).into_iter().filter(|list| list.len() > 0) {
+        for list in Set::encode(elements).into_iter().filter(|list| list.len() > 0) {
             let attributes = read::list_of(table, set, None, list);
             self.push(
                 kind,

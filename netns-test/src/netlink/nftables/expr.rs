@@ -51,11 +51,7 @@ const NFTA_CT_SREG: u16 = 4;
 const NFTA_NAT_TYPE: u16 = 1;
 const NFTA_NAT_FAMILY: u16 = 2;
 const NFTA_NAT_REG_ADDR_MIN: u16 = 3;
-const NFTA_NAT_REG_ADDR_MAX: u16 = 4;
 const NFTA_NAT_REG_PROTO_MIN: u16 = 5;
-const NFTA_NAT_REG_PROTO_MAX: u16 = 6;
-const NFTA_NAT_FLAGS: u16 = 7;
-const NFTA_MASQ_FLAGS: u16 = 1;
 const NFTA_REDIR_REG_PROTO_MIN: u16 = 1;
 const NFTA_TPROXY_FAMILY: u16 = 1;
 const NFTA_TPROXY_REG_ADDR: u16 = 2;
@@ -66,7 +62,6 @@ const NFTA_LIMIT_RATE: u16 = 1;
 const NFTA_LIMIT_UNIT: u16 = 2;
 const NFTA_LIMIT_BURST: u16 = 3;
 const NFTA_LIMIT_TYPE: u16 = 4;
-const NFTA_LIMIT_FLAGS: u16 = 5;
 const NFTA_COUNTER_BYTES: u16 = 1;
 const NFTA_COUNTER_PACKETS: u16 = 2;
 
@@ -131,20 +126,8 @@ pub(crate) enum Reject {
     TcpReset,
     /// By ICMP or ICMPv6, each with its own code.
     PortUnreachable,
-    HostUnreachable,
     NoRoute,
     AdminProhibited,
-}
-
-/// How a translation chooses among addresses and ports: `NF_NAT_RANGE_*` in `linux/netfilter/nf_nat.h`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct NatFlags(pub(super) u32);
-
-impl NatFlags {
-    pub(crate) const NONE: Self = Self(0);
-    pub(crate) const RANDOM: Self = Self(1 << 2);
-    pub(crate) const PERSISTENT: Self = Self(1 << 3);
-    pub(crate) const FULLY_RANDOM: Self = Self(1 << 4);
 }
 
 /// A register that holds a number in the processor's byte order, and its length.
@@ -192,11 +175,10 @@ pub(crate) enum Expr {
     Nat {
         source: bool,
         family: Family,
-        address: Option<(Register, Register)>,
-        port: Option<(Register, Register)>,
-        flags: NatFlags,
+        address: Option<Register>,
+        port: Option<Register>,
     },
-    Masquerade(NatFlags),
+    Masquerade,
     /// To the interface's own address, and to the port in the register.
     Redirect(Option<Register>),
     Tproxy {
@@ -206,13 +188,6 @@ pub(crate) enum Expr {
     },
     Reject(Reject),
     Counter,
-    /// Packets a second: matches as long as there are not more, or with `over` once there are.
-    Limit {
-        rate: u64,
-        burst: u32,
-        over: bool,
-    },
-    Notrack,
 }
 
 impl Expr {
@@ -291,7 +266,7 @@ impl Expr {
                         attributes.u64(NFTA_DYNSET_TIMEOUT, timeout.as_millis() as u64)
                     })
                     // A limit of the element's own: the kernel does not tell otherwise who has added it.
-                    .optional(once.then(|| limit(1, WEEK, 1, false)), |attributes, limit| {
+                    .optional(once.then(one), |attributes, limit| {
                         attributes.nested(NFTA_DYNSET_EXPR, &limit)
                     });
                 expression("dynset", &attributes)
@@ -316,22 +291,16 @@ impl Expr {
                 let key = libc::NFT_CT_MARK as u32;
                 expression("ct", &new().u32(NFTA_CT_KEY, key).u32(NFTA_CT_SREG, from.number()))
             }
-            Self::Nat { source, family, address, port, flags } => {
+            Self::Nat { source, family, address, port } => {
                 let kind = if *source { libc::NFT_NAT_SNAT } else { libc::NFT_NAT_DNAT };
-                let range = |attributes: Attributes, kind: u16, range: &Option<(Register, Register)>| {
-                    attributes.optional(*range, |attributes, (min, max)| {
-                        attributes.u32(kind, min.number()).u32(kind + 1, max.number())
-                    })
-                };
-                let attributes =
-                    new().u32(NFTA_NAT_TYPE, kind as u32).u32(NFTA_NAT_FAMILY, family.number().into());
-                const { assert!(NFTA_NAT_REG_ADDR_MAX == NFTA_NAT_REG_ADDR_MIN + 1) };
-                const { assert!(NFTA_NAT_REG_PROTO_MAX == NFTA_NAT_REG_PROTO_MIN + 1) };
-                let attributes = range(attributes, NFTA_NAT_REG_ADDR_MIN, address);
-                let attributes = range(attributes, NFTA_NAT_REG_PROTO_MIN, port);
-                expression("nat", &with_flags(attributes, NFTA_NAT_FLAGS, *flags))
+                let attributes = new()
+                    .u32(NFTA_NAT_TYPE, kind as u32)
+                    .u32(NFTA_NAT_FAMILY, family.number().into())
+                    .optional(*address, |nat, ip| nat.u32(NFTA_NAT_REG_ADDR_MIN, ip.number()))
+                    .optional(*port, |nat, port| nat.u32(NFTA_NAT_REG_PROTO_MIN, port.number()));
+                expression("nat", &attributes)
             }
-            Self::Masquerade(flags) => expression("masq", &with_flags(new(), NFTA_MASQ_FLAGS, *flags)),
+            Self::Masquerade => expression("masq", &new()),
             Self::Redirect(port) => {
                 let attributes = new().optional(*port, |attributes, port| {
                     attributes.u32(NFTA_REDIR_REG_PROTO_MIN, port.number())
@@ -356,9 +325,6 @@ impl Expr {
                     Reject::PortUnreachable => {
                         (libc::NFT_REJECT_ICMPX_UNREACH, Some(libc::NFT_REJECT_ICMPX_PORT_UNREACH))
                     }
-                    Reject::HostUnreachable => {
-                        (libc::NFT_REJECT_ICMPX_UNREACH, Some(libc::NFT_REJECT_ICMPX_HOST_UNREACH))
-                    }
                     Reject::AdminProhibited => {
                         (libc::NFT_REJECT_ICMPX_UNREACH, Some(libc::NFT_REJECT_ICMPX_ADMIN_PROHIBITED))
                     }
@@ -371,8 +337,6 @@ impl Expr {
             Self::Counter => {
                 expression("counter", &new().u64(NFTA_COUNTER_BYTES, 0).u64(NFTA_COUNTER_PACKETS, 0))
             }
-            Self::Limit { rate, burst, over } => limit(*rate, 1, *burst, *over),
-            Self::Notrack => expression("notrack", &new()),
         }
     }
 }
@@ -392,33 +356,24 @@ fn lookup(set: &SetRef, key: Register, first_id: u32) -> Attributes {
     attributes.u32(NFTA_LOOKUP_SREG, key.number())
 }
 
-/// So many packets in so many seconds.
-fn limit(rate: u64, seconds: u64, burst: u32, over: bool) -> Attributes {
+/// One packet a week.
+fn one() -> Attributes {
     let attributes = Attributes::new()
-        .u64(NFTA_LIMIT_RATE, rate)
-        .u64(NFTA_LIMIT_UNIT, seconds)
-        .u32(NFTA_LIMIT_BURST, burst)
-        .u32(NFTA_LIMIT_TYPE, libc::NFT_LIMIT_PKTS as u32)
-        .u32(NFTA_LIMIT_FLAGS, if over { libc::NFT_LIMIT_F_INV as u32 } else { 0 });
+        .u64(NFTA_LIMIT_RATE, 1)
+        .u64(NFTA_LIMIT_UNIT, WEEK)
+        .u32(NFTA_LIMIT_BURST, 1)
+        .u32(NFTA_LIMIT_TYPE, libc::NFT_LIMIT_PKTS as u32);
     expression("limit", &attributes)
 }
 
-fn with_flags(attributes: Attributes, kind: u16, flags: NatFlags) -> Attributes {
-    attributes.optional((flags.0 != 0).then_some(flags.0), |attributes, flags| attributes.u32(kind, flags))
-}
-
-/// In a table of both families, or of frames, a rule about one family has to say which.
+/// In a table of both families, a rule about one has to say which.
 fn layer3(family: Family, table: Family) -> Vec<Attributes> {
+    if table != Family::Inet {
+        return Vec::new();
+    }
     let register = Register(0);
-    let (field, value) = match table {
-        Family::Ip | Family::Ip6 => return Vec::new(),
-        Family::Inet => (Field::NfProto, Value(vec![family.number()])),
-        Family::Netdev => {
-            let ether_type = if family == Family::Ip6 { libc::ETH_P_IPV6 } else { libc::ETH_P_IP };
-            (Field::Protocol, Value((ether_type as u16).to_be_bytes().to_vec()))
-        }
-    };
-    [Expr::Load(field, register), Expr::Compare(register, Compare::Is, value)]
+    let value = Value(vec![family.number()]);
+    [Expr::Load(Field::NfProto, register), Expr::Compare(register, Compare::Is, value)]
         .iter()
         .map(|expr| expr.encode_one(0))
         .collect()

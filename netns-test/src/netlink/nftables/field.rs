@@ -22,9 +22,8 @@ const NFTA_NG_MODULUS: u16 = 2;
 const NFTA_NG_TYPE: u16 = 3;
 const NFTA_NG_OFFSET: u16 = 4;
 
-/// `NFT_SOCKET_TRANSPARENT`, `NFT_SOCKET_MARK`
+/// `NFT_SOCKET_TRANSPARENT`
 const SOCKET_TRANSPARENT: u32 = 0;
-const SOCKET_MARK: u32 = 1;
 
 /// `IP_CT_DIR_ORIGINAL` and `IP_CT_DIR_REPLY`.
 const ORIGINAL: u8 = 0;
@@ -43,8 +42,6 @@ impl Register {
 /// A property of a packet, of its connection or of its socket; or a number that is made up for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Field {
-    Iif,
-    Oif,
     IifName,
     OifName,
     Mark,
@@ -53,8 +50,6 @@ pub(crate) enum Field {
     L4Proto,
     /// The user that owns the socket that sends.
     SkUid,
-    /// The frame's EtherType.
-    Protocol,
     IpSaddr,
     IpDaddr,
     Ip6Saddr,
@@ -64,7 +59,6 @@ pub(crate) enum Field {
     Dport,
     /// The byte of TCP's flags: CWR, ECE, URG, ACK, PSH, RST, SYN, FIN.
     TcpFlags,
-    IcmpType,
     CtState,
     CtStatus,
     CtMark,
@@ -72,8 +66,6 @@ pub(crate) enum Field {
     CtDirection,
     /// What the packets of who began the connection have before translation.
     CtOriginalIpSaddr,
-    CtOriginalIpDaddr,
-    CtOriginalIp6Daddr,
     CtOriginalSport,
     CtOriginalDport,
     /// What the answers have before translation.
@@ -82,7 +74,6 @@ pub(crate) enum Field {
     CtReplyDport,
     /// 1 if a socket with `IP_TRANSPARENT` receives the packet. A packet without a socket does not match.
     SocketTransparent,
-    SocketMark,
     /// One of 0, 1, … `modulus - 1`, plus the offset, in the processor's byte order.
     Random {
         modulus: u32,
@@ -110,10 +101,10 @@ impl Field {
     pub(super) fn len(self) -> usize {
         match self {
             Self::IifName | Self::OifName => libc::IFNAMSIZ,
-            Self::Ip6Saddr | Self::Ip6Daddr | Self::CtOriginalIp6Daddr => 16,
-            Self::Sport | Self::Dport | Self::Protocol => 2,
+            Self::Ip6Saddr | Self::Ip6Daddr => 16,
+            Self::Sport | Self::Dport => 2,
             Self::CtOriginalSport | Self::CtOriginalDport | Self::CtReplySport | Self::CtReplyDport => 2,
-            Self::NfProto | Self::L4Proto | Self::TcpFlags | Self::IcmpType => 1,
+            Self::NfProto | Self::L4Proto | Self::TcpFlags => 1,
             Self::SocketTransparent | Self::CtDirection => 1,
             _ => 4,
         }
@@ -128,7 +119,7 @@ impl Field {
         match self {
             Self::IpSaddr | Self::IpDaddr => Needs::Ip,
             Self::Ip6Saddr | Self::Ip6Daddr => Needs::Ip6,
-            Self::Sport | Self::Dport | Self::TcpFlags | Self::IcmpType => Needs::Transport,
+            Self::Sport | Self::Dport | Self::TcpFlags => Needs::Transport,
             _ => Needs::Nothing,
         }
     }
@@ -136,16 +127,13 @@ impl Field {
     /// The kernel's name of the expression that loads the field, and its attributes.
     pub(super) fn load(self, into: Register) -> (&'static str, Attributes) {
         match self {
-            Self::Iif => meta(libc::NFT_META_IIF, into),
-            Self::Oif => meta(libc::NFT_META_OIF, into),
             Self::IifName => meta(libc::NFT_META_IIFNAME, into),
             Self::OifName => meta(libc::NFT_META_OIFNAME, into),
             Self::Mark => meta(libc::NFT_META_MARK, into),
             Self::NfProto => meta(libc::NFT_META_NFPROTO, into),
             Self::L4Proto => meta(libc::NFT_META_L4PROTO, into),
             Self::SkUid => meta(libc::NFT_META_SKUID, into),
-            Self::Protocol => meta(libc::NFT_META_PROTOCOL, into),
-            // The offsets of RFC 791, 8200, 9293 and 792.
+            // The offsets of RFC 791, 8200 and 9293.
             Self::IpSaddr => payload(libc::NFT_PAYLOAD_NETWORK_HEADER, 12, 4, into),
             Self::IpDaddr => payload(libc::NFT_PAYLOAD_NETWORK_HEADER, 16, 4, into),
             Self::Ip6Saddr => payload(libc::NFT_PAYLOAD_NETWORK_HEADER, 8, 16, into),
@@ -153,21 +141,17 @@ impl Field {
             Self::Sport => payload(libc::NFT_PAYLOAD_TRANSPORT_HEADER, 0, 2, into),
             Self::Dport => payload(libc::NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2, into),
             Self::TcpFlags => payload(libc::NFT_PAYLOAD_TRANSPORT_HEADER, 13, 1, into),
-            Self::IcmpType => payload(libc::NFT_PAYLOAD_TRANSPORT_HEADER, 0, 1, into),
             Self::CtState => ct(libc::NFT_CT_STATE, None, into),
             Self::CtStatus => ct(libc::NFT_CT_STATUS, None, into),
             Self::CtMark => ct(libc::NFT_CT_MARK, None, into),
             Self::CtDirection => ct(libc::NFT_CT_DIRECTION, None, into),
             Self::CtOriginalIpSaddr => ct(libc::NFT_CT_SRC_IP, Some(ORIGINAL), into),
-            Self::CtOriginalIpDaddr => ct(libc::NFT_CT_DST_IP, Some(ORIGINAL), into),
-            Self::CtOriginalIp6Daddr => ct(libc::NFT_CT_DST_IP6, Some(ORIGINAL), into),
             Self::CtOriginalSport => ct(libc::NFT_CT_PROTO_SRC, Some(ORIGINAL), into),
             Self::CtOriginalDport => ct(libc::NFT_CT_PROTO_DST, Some(ORIGINAL), into),
             Self::CtReplyIpSaddr => ct(libc::NFT_CT_SRC_IP, Some(REPLY), into),
             Self::CtReplySport => ct(libc::NFT_CT_PROTO_SRC, Some(REPLY), into),
             Self::CtReplyDport => ct(libc::NFT_CT_PROTO_DST, Some(REPLY), into),
             Self::SocketTransparent => socket(SOCKET_TRANSPARENT, into),
-            Self::SocketMark => socket(SOCKET_MARK, into),
             Self::Random { modulus, offset } => number(libc::NFT_NG_RANDOM, modulus, offset, into),
             Self::Increment { modulus, offset } => number(libc::NFT_NG_INCREMENTAL, modulus, offset, into),
         }

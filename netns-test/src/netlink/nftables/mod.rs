@@ -23,15 +23,20 @@ use self::attributes::Attributes;
 use super::route::NetlinkError;
 use super::socket::{Channel, Refusal};
 
-#[allow(unused_imports, reason = "as its items")]
 pub(crate) use self::{
     batch::Batch,
-    expr::{Compare, Expr, NatFlags, Reject, SetRef, Verdict},
+    expr::{Expr, Reject, SetRef},
     field::{Field, Register},
-    read::{Counted, ListedElement, ListedRule},
-    rule::{CtState, CtStatus, NatTarget, Ports, Rule},
-    set::{Data, Element, Set, Type, Value},
-    table::{Chain, ChainKind, Family, Hook, Policy, Table},
+    read::{ListedElement, ListedRule},
+    rule::{CtState, CtStatus, Rule},
+    set::{Set, Type},
+    table::{Chain, ChainKind, Family, Hook, Table},
+};
+#[cfg(any(test, feature = "kubernetes"))]
+pub(crate) use self::{
+    expr::Verdict,
+    rule::NatTarget,
+    set::{Element, Value},
 };
 
 /// What a kernel without nf_tables is told by, and what mends it.

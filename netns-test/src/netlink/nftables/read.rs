@@ -41,10 +41,6 @@ pub(super) fn chain_of_rules(table: &Table, chain: Option<&Chain>) -> Attributes
         .optional(chain, |attributes, chain| attributes.text(NFTA_RULE_CHAIN, &chain.name))
 }
 
-pub(super) fn rule_by_handle(chain: &Chain, handle: u64) -> Attributes {
-    chain_of_rules(&chain.table, Some(chain)).u64(NFTA_RULE_HANDLE, handle)
-}
-
 pub(super) fn set_by_name(table: &Table, set: &Set) -> Attributes {
     Attributes::new().text(NFTA_SET_TABLE, &table.name).text(NFTA_SET_NAME, &set.name)
 }

@@ -1,7 +1,6 @@
 //! Sets, maps and verdict maps, and what is in them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use nix::libc;
@@ -28,9 +27,6 @@ const NFTA_SET_FIELD_LEN: u16 = 1;
 const NFTA_LIST_ELEM: u16 = 1;
 const NFTA_SET_ELEM_KEY: u16 = 1;
 const NFTA_SET_ELEM_DATA: u16 = 2;
-const NFTA_SET_ELEM_FLAGS: u16 = 3;
-const NFTA_SET_ELEM_TIMEOUT: u16 = 4;
-const NFTA_SET_ELEM_KEY_END: u16 = 10;
 
 /// `NFT_SET_CONCAT`
 const SET_CONCAT: u32 = 0x80;
@@ -46,7 +42,6 @@ pub(crate) enum Type {
     Ipv6Addr,
     InetProto,
     InetService,
-    Mark,
     IfName,
     Integer,
 }
@@ -60,14 +55,13 @@ impl Type {
             Self::Ipv6Addr => 8,
             Self::InetProto => 12,
             Self::InetService => 13,
-            Self::Mark => 19,
             Self::IfName => 41,
         }
     }
 
     fn len(self) -> usize {
         match self {
-            Self::Ipv4Addr | Self::Mark | Self::Integer => 4,
+            Self::Ipv4Addr | Self::Integer => 4,
             Self::Ipv6Addr | Self::IfName => 16,
             Self::InetProto => 1,
             Self::InetService => 2,
@@ -77,7 +71,7 @@ impl Type {
     /// `BYTEORDER_HOST_ENDIAN` or `BYTEORDER_BIG_ENDIAN` of nft.
     fn byte_order(self) -> u32 {
         match self {
-            Self::Mark | Self::IfName | Self::Integer => 1,
+            Self::IfName | Self::Integer => 1,
             _ => 2,
         }
     }
@@ -111,18 +105,6 @@ impl Value {
             part.0
         });
         Self(padded.collect())
-    }
-
-    /// The next in order; `None` behind the last.
-    fn successor(&self) -> Option<Self> {
-        let mut bytes = self.0.clone();
-        for byte in bytes.iter_mut().rev() {
-            *byte = byte.wrapping_add(1);
-            if *byte != 0 {
-                return Some(Self(bytes));
-            }
-        }
-        None
     }
 }
 
@@ -184,56 +166,22 @@ pub(crate) enum Data {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Element {
     key: Value,
-    /// The last key of an interval, itself included.
-    end: Option<Value>,
     data: Option<Data>,
-    timeout: Option<Duration>,
 }
 
 impl Element {
     pub(crate) fn new(key: impl Into<Value>) -> Self {
-        Self { key: key.into(), end: None, data: None, timeout: None }
-    }
-
-    /// All keys from the first to the last, themselves included.
-    pub(crate) fn interval(keys: RangeInclusive<impl Into<Value>>) -> Self {
-        let (first, last) = keys.into_inner();
-        Self { end: Some(last.into()), ..Self::new(first) }
-    }
-
-    pub(crate) fn value(self, value: impl Into<Value>) -> Self {
-        Self { data: Some(Data::Value(value.into())), ..self }
+        Self { key: key.into(), data: None }
     }
 
     pub(crate) fn verdict(self, verdict: Verdict) -> Self {
         Self { data: Some(Data::Verdict(verdict)), ..self }
     }
 
-    /// The element is gone after this time, in a set of which elements may go.
-    pub(crate) fn timeout(self, timeout: Duration) -> Self {
-        Self { timeout: Some(timeout), ..self }
-    }
-
-    /// One or, for an interval of keys of one part, two of the kernel's elements: where it begins, and where it has ended.
-    fn encode(&self, set: &Set) -> impl Iterator<Item = Attributes> {
-        let concat = set.key.len() > 1;
-        let last = self.end.as_ref().unwrap_or(&self.key);
-        let first = Attributes::new().nested(NFTA_SET_ELEM_KEY, &data(&Data::Value(self.key.clone())));
-        let first = first
-            .optional((set.intervals && concat).then_some(last), |element, last| {
-                element.nested(NFTA_SET_ELEM_KEY_END, &data(&Data::Value(last.clone())))
-            })
+    fn encode(&self) -> Attributes {
+        Attributes::new()
+            .nested(NFTA_SET_ELEM_KEY, &data(&Data::Value(self.key.clone())))
             .optional(self.data.as_ref(), |element, value| element.nested(NFTA_SET_ELEM_DATA, &data(value)))
-            .optional(self.timeout, |element, timeout| {
-                element.u64(NFTA_SET_ELEM_TIMEOUT, timeout.as_millis() as u64)
-            });
-        let behind = if set.intervals && !concat { last.successor() } else { None };
-        let behind = behind.map(|behind| {
-            Attributes::new()
-                .u32(NFTA_SET_ELEM_FLAGS, libc::NFT_SET_ELEM_INTERVAL_END as u32)
-                .nested(NFTA_SET_ELEM_KEY, &data(&Data::Value(behind)))
-        });
-        [Some(first), behind].into_iter().flatten()
     }
 }
 
@@ -251,7 +199,6 @@ pub(crate) struct Set {
     pub(super) name: String,
     key: Vec<Type>,
     data: Option<DataType>,
-    intervals: bool,
     timeout: Option<Duration>,
     dynamic: bool,
     pub(super) size: Option<u32>,
@@ -270,16 +217,7 @@ impl Set {
     }
 
     fn anonymous(name: String, key: &[Type]) -> Self {
-        Self {
-            table: None,
-            name,
-            key: key.to_vec(),
-            data: None,
-            intervals: false,
-            timeout: None,
-            dynamic: false,
-            size: None,
-        }
+        Self { table: None, name, key: key.to_vec(), data: None, timeout: None, dynamic: false, size: None }
     }
 
     /// A set of which the rule that it stands in is the only one to know; the kernel chooses its name.
@@ -304,11 +242,6 @@ impl Set {
         self
     }
 
-    /// Its elements may be intervals; those of one part must not overlap.
-    pub(crate) fn intervals(self) -> Self {
-        Self { intervals: true, ..self }
-    }
-
     /// Rules may add to it. It needs a size, at which it is full.
     pub(crate) fn dynamic(self, size: u32) -> Self {
         Self { dynamic: true, size: Some(size), ..self }
@@ -327,7 +260,6 @@ impl Set {
         let mut flags = 0;
         let mut set = |when: bool, flag: u32| flags |= if when { flag } else { 0 };
         set(self.is_anonymous(), (libc::NFT_SET_ANONYMOUS | libc::NFT_SET_CONSTANT) as u32);
-        set(self.intervals, libc::NFT_SET_INTERVAL as u32);
         set(self.data.is_some(), libc::NFT_SET_MAP as u32);
         set(self.timeout.is_some(), libc::NFT_SET_TIMEOUT as u32);
         set(self.dynamic, libc::NFT_SET_EVAL as u32);
@@ -381,18 +313,16 @@ impl Set {
     }
 
     /// The elements in lists that are each short enough for one attribute.
-    pub(super) fn encode(&self, elements: &[Element]) -> Vec<Attributes> {
+    pub(super) fn encode(elements: &[Element]) -> Vec<Attributes> {
         // The longest attribute has 64 KiB, and the message others besides.
         const LIMIT: usize = 48 * 1024;
         let mut lists = vec![Attributes::new()];
         for element in elements {
-            for part in element.encode(self) {
-                if lists.last().is_some_and(|list| list.len() > LIMIT) {
-                    lists.push(Attributes::new());
-                }
-                let list = lists.pop().unwrap_or_default();
-                lists.push(list.nested(NFTA_LIST_ELEM, &part));
+            if lists.last().is_some_and(|list| list.len() > LIMIT) {
+                lists.push(Attributes::new());
             }
+            let list = lists.pop().unwrap_or_default();
+            lists.push(list.nested(NFTA_LIST_ELEM, &element.encode()));
         }
         lists
     }

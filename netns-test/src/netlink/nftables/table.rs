@@ -9,11 +9,9 @@ const NFTA_TABLE_NAME: u16 = 1;
 const NFTA_CHAIN_TABLE: u16 = 1;
 const NFTA_CHAIN_NAME: u16 = 3;
 const NFTA_CHAIN_HOOK: u16 = 4;
-const NFTA_CHAIN_POLICY: u16 = 5;
 const NFTA_CHAIN_TYPE: u16 = 7;
 const NFTA_HOOK_HOOKNUM: u16 = 1;
 const NFTA_HOOK_PRIORITY: u16 = 2;
-const NFTA_HOOK_DEV: u16 = 3;
 
 /// What a table's rules see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,8 +22,6 @@ pub(crate) enum Family {
     Ip,
     /// IPv6.
     Ip6,
-    /// All frames of one interface.
-    Netdev,
 }
 
 impl Family {
@@ -35,7 +31,6 @@ impl Family {
             Self::Inet => libc::NFPROTO_INET,
             Self::Ip => libc::NFPROTO_IPV4,
             Self::Ip6 => libc::NFPROTO_IPV6,
-            Self::Netdev => libc::NFPROTO_NETDEV,
         };
         number as u8
     }
@@ -45,7 +40,6 @@ impl Family {
             Self::Inet => "inet",
             Self::Ip => "ip",
             Self::Ip6 => "ip6",
-            Self::Netdev => "netdev",
         }
     }
 }
@@ -67,20 +61,15 @@ impl Table {
         Chain { table: self.clone(), name: name.into(), base: None }
     }
 
-    /// A chain that packets pass at `hook`, in the order of the priorities.
+    /// A chain that packets pass at `hook`, in the order of the priorities. What no rule decides on is accepted.
     pub(crate) fn base_chain(
         &self,
         name: impl Into<String>,
         kind: ChainKind,
-        hook: Hook<'_>,
+        hook: Hook,
         priority: i32,
     ) -> Chain {
-        let device = match hook {
-            Hook::Ingress(device) | Hook::Egress(device) => Some(device.to_owned()),
-            _ => None,
-        };
-        let hook = hook.number();
-        let base = Base { kind, hook, device, priority, policy: Policy::Accept };
+        let base = Base { kind, hook: hook.number(), priority };
         Chain { base: Some(base), ..self.chain(name) }
     }
 
@@ -107,9 +96,7 @@ pub(crate) struct Chain {
 struct Base {
     kind: ChainKind,
     hook: u32,
-    device: Option<String>,
     priority: i32,
-    policy: Policy,
 }
 
 /// What a base chain is for.
@@ -134,19 +121,15 @@ impl ChainKind {
 
 /// Where packets pass a base chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hook<'a> {
+pub(crate) enum Hook {
     Prerouting,
     Input,
     Forward,
     Output,
     Postrouting,
-    /// What an interface receives, in a `netdev` table.
-    Ingress(&'a str),
-    /// What an interface sends, in a `netdev` table; Linux 5.16 and newer.
-    Egress(&'a str),
 }
 
-impl Hook<'_> {
+impl Hook {
     fn number(self) -> u32 {
         let number = match self {
             Self::Prerouting => libc::NF_INET_PRE_ROUTING,
@@ -154,18 +137,9 @@ impl Hook<'_> {
             Self::Forward => libc::NF_INET_FORWARD,
             Self::Output => libc::NF_INET_LOCAL_OUT,
             Self::Postrouting => libc::NF_INET_POST_ROUTING,
-            Self::Ingress(_) => libc::NF_NETDEV_INGRESS,
-            Self::Egress(_) => libc::NF_NETDEV_EGRESS,
         };
         number as u32
     }
-}
-
-/// What happens to a packet that no rule of a base chain decided on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Policy {
-    Accept,
-    Drop,
 }
 
 impl Chain {
@@ -174,30 +148,14 @@ impl Chain {
         &self.name
     }
 
-    /// The same base chain with another policy than `accept`.
-    pub(crate) fn policy(mut self, policy: Policy) -> Self {
-        if let Some(base) = &mut self.base {
-            base.policy = policy;
-        }
-        self
-    }
-
     pub(super) fn attributes(&self) -> Attributes {
         let attributes =
             Attributes::new().text(NFTA_CHAIN_TABLE, &self.table.name).text(NFTA_CHAIN_NAME, &self.name);
         attributes.optional(self.base.as_ref(), |attributes, base| {
             let hook = Attributes::new()
                 .u32(NFTA_HOOK_HOOKNUM, base.hook)
-                .u32(NFTA_HOOK_PRIORITY, base.priority.cast_unsigned())
-                .optional(base.device.as_deref(), |hook, device| hook.text(NFTA_HOOK_DEV, device));
-            let policy = match base.policy {
-                Policy::Accept => libc::NF_ACCEPT,
-                Policy::Drop => libc::NF_DROP,
-            };
-            attributes
-                .nested(NFTA_CHAIN_HOOK, &hook)
-                .u32(NFTA_CHAIN_POLICY, policy as u32)
-                .text(NFTA_CHAIN_TYPE, base.kind.name())
+                .u32(NFTA_HOOK_PRIORITY, base.priority.cast_unsigned());
+            attributes.nested(NFTA_CHAIN_HOOK, &hook).text(NFTA_CHAIN_TYPE, base.kind.name())
         })
     }
 

@@ -20,14 +20,6 @@ impl Rule {
         self.equals(Field::OifName, Value::name(name))
     }
 
-    pub(crate) fn iif(self, index: u32) -> Self {
-        self.equals(Field::Iif, Value::host(index))
-    }
-
-    pub(crate) fn oif(self, index: u32) -> Self {
-        self.equals(Field::Oif, Value::host(index))
-    }
-
     pub(crate) fn mark(self, mark: u32) -> Self {
         self.equals(Field::Mark, Value::host(mark))
     }
@@ -84,16 +76,8 @@ impl Rule {
         self.l4proto(libc::IPPROTO_UDP as u8)
     }
 
-    pub(crate) fn tcp_sport(self, ports: impl Into<Ports>) -> Self {
-        self.tcp().ports(Field::Sport, ports.into(), Compare::Is)
-    }
-
     pub(crate) fn tcp_dport(self, ports: impl Into<Ports>) -> Self {
         self.tcp().ports(Field::Dport, ports.into(), Compare::Is)
-    }
-
-    pub(crate) fn udp_sport(self, ports: impl Into<Ports>) -> Self {
-        self.udp().ports(Field::Sport, ports.into(), Compare::Is)
     }
 
     pub(crate) fn udp_dport(self, ports: impl Into<Ports>) -> Self {
@@ -187,19 +171,5 @@ impl Rule {
     /// The fields together are in the set.
     pub(crate) fn in_set(self, fields: &[Field], set: &Set) -> Self {
         self.load_all(fields).push(Expr::Lookup { set: named(set), key: FIRST, inverted: false })
-    }
-
-    pub(crate) fn not_in_set(self, fields: &[Field], set: &Set) -> Self {
-        self.load_all(fields).push(Expr::Lookup { set: named(set), key: FIRST, inverted: true })
-    }
-
-    /// The rule goes on if there are not more packets a second, after a first `burst`.
-    pub(crate) fn limit(self, rate: u64, burst: u32) -> Self {
-        self.push(Expr::Limit { rate, burst, over: false })
-    }
-
-    /// The rule goes on if there are more packets a second.
-    pub(crate) fn limit_over(self, rate: u64, burst: u32) -> Self {
-        self.push(Expr::Limit { rate, burst, over: true })
     }
 }

@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use super::super::expr::{Expr, NatFlags, Reject, Verdict};
+use super::super::expr::{Expr, Reject, Verdict};
 use super::super::field::{Field, Register};
 use super::super::set::{Element, Set, Type, Value};
 use super::super::table::{Chain, Family};
-use super::{FIRST, NatTarget, Rule, named};
+use super::{FIRST, NatTarget, Rule};
 
 /// What is done.
 impl Rule {
@@ -44,11 +44,6 @@ impl Rule {
         self.push(Expr::Verdict(verdict))
     }
 
-    /// The verdict that a map has for these fields together; a packet that it has none for goes on to the next rule.
-    pub(crate) fn vmap(self, fields: &[Field], map: &Set) -> Self {
-        self.load_all(fields).push(Expr::VerdictMap { set: named(map), key: FIRST })
-    }
-
     /// The same with a map that this rule alone knows.
     pub(crate) fn vmap_of(self, fields: &[Field], key: &[Type], verdicts: Vec<Element>) -> Self {
         let (set, rule) = self.load_all(fields).own(Set::of_a_rule(key).verdict_map(), verdicts);
@@ -67,27 +62,12 @@ impl Rule {
         self.push(Expr::Reject(how))
     }
 
-    /// Connection tracking does not see the packet: in prerouting or output before priority -200.
-    pub(crate) fn notrack(self) -> Self {
-        self.push(Expr::Notrack)
-    }
-
     pub(crate) fn set_mark(self, mark: u32) -> Self {
         self.push(Expr::Immediate(FIRST, Value::host(mark))).push(Expr::SetMark(FIRST))
     }
 
     pub(crate) fn set_ct_mark(self, mark: u32) -> Self {
         self.push(Expr::Immediate(FIRST, Value::host(mark))).push(Expr::SetCtMark(FIRST))
-    }
-
-    /// The packet takes the mark of its connection.
-    pub(crate) fn set_mark_from_ct(self) -> Self {
-        self.load(Field::CtMark, FIRST).push(Expr::SetMark(FIRST))
-    }
-
-    /// The connection takes the mark of the packet.
-    pub(crate) fn set_ct_mark_from_packet(self) -> Self {
-        self.load(Field::Mark, FIRST).push(Expr::SetCtMark(FIRST))
     }
 
     /// Translates the source: in a chain of kind `Nat` at postrouting or input.
@@ -109,43 +89,18 @@ impl Rule {
             rule.exprs.push(Expr::Immediate(register, value));
             register
         };
-        let v6 = target.address.is_some_and(|(first, _)| first.is_ipv6());
-        if target.address.is_some() {
-            rule = rule.family(if v6 { Family::Ip6 } else { Family::Ip });
+        if let Some(ip) = target.address {
+            rule = rule.family(if ip.is_ipv6() { Family::Ip6 } else { Family::Ip });
         }
-        let address = target.address.map(|(first, last)| {
-            let min = put(&mut rule, first.into());
-            (min, if last == first { min } else { put(&mut rule, last.into()) })
-        });
-        let port = target.port.map(|(first, last)| {
-            let min = put(&mut rule, first.into());
-            (min, if last == first { min } else { put(&mut rule, last.into()) })
-        });
-        let family = match (target.address, rule.family) {
-            (Some(_), _) => {
-                if v6 {
-                    Family::Ip6
-                } else {
-                    Family::Ip
-                }
-            }
-            (None, family) => family.unwrap_or(Family::Inet),
-        };
-        rule.push(Expr::Nat { source, family, address, port, flags: target.flags })
-    }
-
-    /// Translates the destination to what a map has for these fields together: an address, or an address and a port.
-    pub(crate) fn dnat_by_map(self, fields: &[Field], map: &Set, family: Family, with_port: bool) -> Self {
-        let rule = self.load_all(fields).push(Expr::Map { set: named(map), key: FIRST, into: FIRST });
-        let port = Register(if family == Family::Ip6 { 4 } else { 1 });
-        let port = with_port.then_some((port, port));
-        let address = Some((FIRST, FIRST));
-        rule.push(Expr::Nat { source: false, family, address, port, flags: NatFlags::NONE })
+        let address = target.address.map(|ip| put(&mut rule, ip.into()));
+        let port = target.port.map(|port| put(&mut rule, port.into()));
+        let family = rule.family.unwrap_or(Family::Inet);
+        rule.push(Expr::Nat { source, family, address, port })
     }
 
     /// Translates the source to the address of the interface that the packet leaves by.
-    pub(crate) fn masquerade(self, flags: NatFlags) -> Self {
-        self.push(Expr::Masquerade(flags))
+    pub(crate) fn masquerade(self) -> Self {
+        self.push(Expr::Masquerade)
     }
 
     /// Translates the destination to the host itself, and to the port where one is given.

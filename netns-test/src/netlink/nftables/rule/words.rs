@@ -3,8 +3,6 @@
 use std::net::IpAddr;
 use std::ops::{BitOr, RangeInclusive};
 
-use super::super::expr::NatFlags;
-
 /// Ports that match: one, those from one to another, or several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ports {
@@ -47,7 +45,6 @@ impl CtState {
     pub(crate) const ESTABLISHED: Self = Self(1 << 1);
     pub(crate) const RELATED: Self = Self(1 << 2);
     pub(crate) const NEW: Self = Self(1 << 3);
-    pub(crate) const UNTRACKED: Self = Self(1 << 6);
 }
 
 impl BitOr for CtState {
@@ -63,40 +60,23 @@ impl BitOr for CtState {
 pub(crate) struct CtStatus(pub(super) u32);
 
 impl CtStatus {
-    pub(crate) const SEEN_REPLY: Self = Self(1 << 1);
     pub(crate) const SNAT: Self = Self(1 << 4);
     pub(crate) const DNAT: Self = Self(1 << 5);
 }
 
-/// Where a translation leads: an address, a port, or both; each may be a range.
+/// Where a translation leads: an address, a port, or both.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct NatTarget {
-    pub(super) address: Option<(IpAddr, IpAddr)>,
-    pub(super) port: Option<(u16, u16)>,
-    pub(super) flags: NatFlags,
+    pub(super) address: Option<IpAddr>,
+    pub(super) port: Option<u16>,
 }
 
 impl NatTarget {
     pub(crate) fn address(ip: impl Into<IpAddr>) -> Self {
-        let ip = ip.into();
-        Self::addresses(ip, ip)
-    }
-
-    /// Two addresses of one family.
-    pub(crate) fn addresses(first: IpAddr, last: IpAddr) -> Self {
-        Self { address: Some((first, last)), ..Self::default() }
+        Self { address: Some(ip.into()), port: None }
     }
 
     pub(crate) fn port(self, port: u16) -> Self {
-        self.ports(port..=port)
-    }
-
-    pub(crate) fn ports(self, ports: RangeInclusive<u16>) -> Self {
-        Self { port: Some((*ports.start(), *ports.end())), ..self }
-    }
-
-    /// May be called several times.
-    pub(crate) fn flags(self, flags: NatFlags) -> Self {
-        Self { flags: NatFlags(self.flags.0 | flags.0), ..self }
+        Self { port: Some(port), ..self }
     }
 }
