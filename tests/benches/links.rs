@@ -1,17 +1,17 @@
 //! What a link carries: a bare veth, the kernel's wire without conditions and with a rate that nothing reaches, and the wire in user space;
-//! and how exact a delay is (the kernel's where it has netem).
+//! how exact a delay is (the kernel's where it has netem), and how much of a rate one TCP stream takes.
 //!
 //! `cargo bench -p netns-test-tests --bench links` prints, of 5 rounds in turn, the medians: bytes of one TCP stream, datagrams of 64 bytes
-//! (64 at a time), and by how much a datagram comes later than the declared delay says. `-- --quick`, and a run without `--bench`,
+//! (64 at a time), by how much a datagram comes later than the declared delay says, and the share of a rate that a stream's frames take. `-- --quick`, and a run without `--bench`,
 //! measure once and little, to prove that it runs.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
-use netns_test::{Conditions, Network, Node, Rate, Topology, Wire};
+use netns_test::{Conditions, Network, Node, Queue, Rate, Topology, Wire};
 
 /// How much is sent.
 #[derive(Clone, Copy)]
@@ -20,10 +20,14 @@ struct Load {
     bytes: usize,
     bursts: u32,
     delayed: u32,
+    /// How long a stream at a rate lasts.
+    at_rate: Duration,
 }
 
-const WHOLE: Load = Load { rounds: 5, bytes: 256 << 20, bursts: 2000, delayed: 200 };
-const QUICK: Load = Load { rounds: 1, bytes: 1 << 20, bursts: 10, delayed: 5 };
+const WHOLE: Load =
+    Load { rounds: 5, bytes: 256 << 20, bursts: 2000, delayed: 200, at_rate: Duration::from_secs(2) };
+const QUICK: Load =
+    Load { rounds: 1, bytes: 1 << 20, bursts: 10, delayed: 5, at_rate: Duration::from_millis(50) };
 
 /// Datagrams that are on their way at once.
 const BURST: u32 = 64;
@@ -92,6 +96,19 @@ fn bench(load: Load) -> io::Result<()> {
             println!("{:<28} {:<14} {:>10.3} {p99:>8.3}", format!("delay = {delay:?}"), name, median(late));
         }
     }
+    println!("\n{:<28} {:<14} {:>10} {:>8} {:>8}", "TCP, % of the rate", "", "median", "least", "most");
+    for rate in [8, 20, 100] {
+        // As long as a stream: nothing is lost.
+        let slow = Conditions::new().rate(Rate::mbit(rate)).queue(Queue::Time(load.at_rate));
+        for (name, wire) in [("in the kernel", Wire::Kernel), ("in user space", Wire::User)] {
+            let shares = (0..load.rounds).map(|_| on(Some(wire), &slow, |a, b| share(a, b, rate, load)));
+            let mut shares = shares.collect::<io::Result<Vec<f64>>>()?;
+            shares.sort_by(f64::total_cmp);
+            let [least, most] = [shares[0], shares[shares.len() - 1]];
+            let name_of_rate = format!("rate = {rate}mbit");
+            println!("{name_of_rate:<28} {name:<14} {:>10.2} {least:>8.2} {most:>8.2}", median(shares));
+        }
+    }
     Ok(())
 }
 
@@ -114,16 +131,32 @@ fn on<R: Send>(
     topology.run(|network: &Network| work(&network.node("a")?, &network.node("b")?))?
 }
 
+/// How much of a rate one TCP stream takes, with all headers, in percent.
+fn share(a: &Node, b: &Node, mbit: u64, load: Load) -> io::Result<f64> {
+    // Full frames of 1514 bytes; Ethernet has 14 of them, IPv4 20, and TCP with its timestamps 32.
+    const FRAME: f64 = 1514.0;
+    const DATA: f64 = FRAME - 66.0;
+    let bytes = (mbit as f64 * 1e6 / 8.0 * load.at_rate.as_secs_f64() * DATA / FRAME) as usize;
+    let took = stream_to(a, b, (b.ip4(), 7).into(), bytes)?;
+    Ok(bytes as f64 * FRAME / DATA * 8.0 / took.as_secs_f64() / (mbit as f64 * 1e6) * 100.0)
+}
+
 /// How long one TCP stream takes.
 fn stream(a: &Node, b: &Node, load: Load) -> io::Result<Duration> {
-    let listener = b.blocking_listen_tcp(7)?;
-    let mut out = a.blocking_connect_tcp((b.ip(), 7))?;
+    stream_to(a, b, (b.ip(), 7).into(), load.bytes)
+}
+
+fn stream_to(a: &Node, b: &Node, address: SocketAddr, bytes: usize) -> io::Result<Duration> {
+    let listener = b.blocking_listen_tcp(address)?;
+    let mut out = a.blocking_connect_tcp(address)?;
     let (mut inc, _) = listener.accept()?;
     let started = Instant::now();
     thread::scope(|scope| {
         let sending = scope.spawn(move || {
             let chunk = vec![7; 256 << 10];
-            (0..load.bytes / chunk.len()).try_for_each(|_| out.write_all(&chunk))
+            (0..bytes)
+                .step_by(chunk.len())
+                .try_for_each(|at| out.write_all(&chunk[..chunk.len().min(bytes - at)]))
         });
         let mut chunk = vec![0; 256 << 10];
         while inc.read(&mut chunk)? > 0 {}
