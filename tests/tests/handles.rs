@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 
-use netns_test::state::{NeighbourState, Route};
+use netns_test::state::{NeighbourState, Route, RouteProtocol};
 use netns_test::{Argument, Error, FromNetwork, Network, Node, netns_test};
 
 /// Addresses and main routes as text, in order.
@@ -101,6 +101,103 @@ fn interfaces_change(one: Node, other: Node) -> io::Result<()> {
     assert_eq!(eth0.link()?.mtu, 1280);
     let text = one.interface("eth7").unwrap_err().to_string();
     assert!(text.contains("`one` has no interface `eth7`") && text.contains("`eth0`"), "{text}");
+    Ok(())
+}
+
+#[netns_test(nodes(client, server), routers(r), links(client -- r, r -- server), routes = connected)]
+async fn routes_are_added_and_removed(client: Node, server: Node, r: Node) -> io::Result<()> {
+    let listener = server.listen_tcp("[::]:80").await?;
+    let far: Vec<IpAddr> = r.interface("eth1")?.addresses()?.iter().map(|address| address.ip).collect();
+    for (to, all, gateway) in [
+        (IpAddr::from(server.ip4()), IpAddr::from([0; 4]), IpAddr::from(r.ip4())),
+        (server.ip6().into(), IpAddr::from([0; 16]), r.ip6().into()),
+    ] {
+        let back = *far.iter().find(|ip| ip.is_ipv4() == to.is_ipv4()).expect("it has both families");
+        let whole = if to.is_ipv4() { 32 } else { 128 };
+        assert_eq!(client.connect_tcp((to, 80)).await.unwrap_err().kind(), ErrorKind::NetworkUnreachable);
+        client.add_route(to, whole, gateway)?;
+        server.add_route(all, 0, back)?;
+        client.connect_tcp((to, 80)).await?;
+        listener.accept().await?;
+
+        // A prefix has one.
+        let error = client.add_route(to, whole, gateway).unwrap_err();
+        assert_eq!(error.io().map(io::Error::kind), Some(ErrorKind::AlreadyExists), "{error}");
+        client.remove_route(to, whole, gateway)?;
+        assert_eq!(client.connect_tcp((to, 80)).await.unwrap_err().kind(), ErrorKind::NetworkUnreachable);
+        let error = client.remove_route(to, whole, gateway).unwrap_err();
+        assert_eq!(error.io().map(io::Error::kind), Some(ErrorKind::NotFound), "{error}");
+        let text = format!(
+            "failed to remove route {to}/{whole} via {gateway} from `client`: `client` has no such route"
+        );
+        assert_eq!(error.to_string(), text);
+
+        // One that a program made, and one of the kernel's: removed by whoever asks.
+        let eth0 = client.interface("eth0")?;
+        client.add_route(all, 0, gateway)?;
+        eth0.remove_route(all, 0)?;
+        let connected = client.route_to(gateway)?;
+        let own = client.routes()?.into_iter().find(|route| {
+            route.link == connected.link
+                && route.protocol == RouteProtocol::Kernel
+                && route.table == Route::MAIN_TABLE
+                && route.destination.is_ipv4() == to.is_ipv4()
+                && !matches!(route.destination, IpAddr::V6(ip) if ip.is_unicast_link_local() || ip.is_multicast())
+        });
+        let own = own.expect("the link's");
+        eth0.remove_route(own.destination, own.prefix_len)?;
+        let error = client.add_route(to, whole, gateway).unwrap_err();
+        let kind = error.io().map(io::Error::kind);
+        assert!(
+            matches!(kind, Some(ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable)),
+            "the gateway is on no link: {error}"
+        );
+        eth0.add_route(own.destination, own.prefix_len)?;
+        client.add_route(to, whole, gateway)?;
+        client.connect_tcp((to, 80)).await?;
+        listener.accept().await?;
+    }
+    Ok(())
+}
+
+#[netns_test(nodes = 2)]
+fn routes_that_cannot_be(one: Node, other: Node) -> io::Result<()> {
+    let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+    let eth0 = one.interface("eth0")?;
+    for (error, text) in [
+        (
+            one.add_route([10, 9, 0, 1], 24, other.ip4()),
+            "failed to add route 10.9.0.1/24 via 10.0.0.2 to `one`: `10.9.0.1/24` has bits set beyond its length: write `10.9.0.0/24`",
+        ),
+        (
+            one.remove_route(ip("fd00::1"), 64, other.ip6()),
+            "`fd00::1/64` has bits set beyond its length: write `fd00::/64`",
+        ),
+        (
+            eth0.add_route([10, 9, 0, 0], 33),
+            "failed to add route 10.9.0.0/33 to `one/eth0`: `10.9.0.0/33` has no length that IPv4 has",
+        ),
+        (eth0.remove_route([10, 9, 0, 1], 24), "write `10.9.0.0/24`"),
+        (
+            one.add_route(ip("fd00::"), 64, ip("fe80::1")),
+            "a link-local address is one of every link: write another of the gateway's",
+        ),
+        (
+            one.add_route(ip("fd00::"), 64, other.ip4()),
+            "no gateway of IPv6 packets has an IPv4 address: write its IPv6 address",
+        ),
+    ] {
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains(text), "{error}");
+    }
+    // An IPv4 prefix by way of an IPv6 address.
+    one.add_route([10, 9, 0, 0], 24, other.ip6())?;
+    assert_eq!(one.route_to([10, 9, 0, 7])?.gateway, Some(other.ip6().into()));
+    eth0.down().expect("it is on");
+    let error = eth0.add_route([10, 10, 0, 0], 24).unwrap_err();
+    assert_eq!(error.io().map(io::Error::kind), Some(ErrorKind::NetworkDown), "{error}");
+    eth0.up().expect("it is off");
+    assert_eq!(one.route_to([10, 9, 0, 7])?.gateway, Some(other.ip6().into()));
     Ok(())
 }
 

@@ -237,7 +237,7 @@ fn what_is_a_macvlan_itself_carries_none(nodes: [Node; 3]) {
     // Where switches are bridges, it is a veth.
     if eth0.link().expect("it is there").kind.as_deref() == Some("macvlan") {
         let error = eth0.add_macvlan(&nodes[1], "more", MacvlanMode::Bridge).unwrap_err().to_string();
-        assert!(error.contains("write `wire = user` to a link of the switch"), "{error}");
+        assert!(error.contains("or write `wire = user` to a link of a switch that is declared"), "{error}");
     }
 }
 

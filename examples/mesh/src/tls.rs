@@ -35,11 +35,21 @@ impl Authority {
     /// # Errors
     /// There is no randomness to be had.
     pub fn new() -> io::Result<Arc<Self>> {
+        Self::beside(&[])
+    }
+
+    /// A new one, whose proxies believe in these others' certificates as well as in its own: as those of a mesh that is joined to others,
+    /// whether these know it or not.
+    ///
+    /// # Errors
+    /// There is no randomness to be had.
+    pub fn beside(others: &[&Self]) -> io::Result<Arc<Self>> {
         let mut params = CertificateParams::new([]).map_err(io::Error::other)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().map_err(io::Error::other)?;
         let root = params.self_signed(&key).map_err(io::Error::other)?;
         let mut roots = RootCertStore::empty();
+        roots.extend(others.iter().flat_map(|other| other.roots.roots.iter().cloned()));
         roots.add(root.der().clone()).map_err(io::Error::other)?;
         let (issuer, issued) = (Issuer::new(params, key), Mutex::default());
         Ok(Arc::new(Self { issuer, roots: Arc::new(roots), issued }))

@@ -53,7 +53,7 @@ impl Interface {
     /// ```
     ///
     /// # Errors
-    /// This interface is a macvlan itself, as on most switches, or has no MAC address. The node is of another test, or has an interface
+    /// This interface is a macvlan itself, as on switches unless `NETNS_TEST_SWITCH=bridge` is set, or has no MAC address. The node is of another test, or has an interface
     /// of this name; the kernel's own; when the test has ended.
     pub fn add_macvlan(&self, to: &Node, name: &str, mode: MacvlanMode) -> Result<Interface, Error> {
         let operation = || format!("add macvlan `{}/{name}` on `{self}`", to.name());
@@ -62,7 +62,8 @@ impl Interface {
         let lower = self.link().doing(operation)?;
         // The kernel would put it on what that one stands on: beside this interface, and reachable from this node.
         if lower.kind.as_deref() == Some("macvlan") {
-            let text = "it is a macvlan itself, as interfaces on switches are: write `wire = user` to a link of the switch, and they are veths";
+            let text = "it is a macvlan itself, as interfaces on switches are: set NETNS_TEST_SWITCH=bridge, and they are veths, or write \
+                        `wire = user` to a link of a switch that is declared";
             return Err(Error::because(operation(), text));
         }
         let Some([.., interface, third, fourth]) = lower.mac else {

@@ -5,6 +5,7 @@ mod files;
 mod interface;
 mod names;
 mod programs;
+mod routes;
 mod runtimes;
 mod servers;
 mod sockets;

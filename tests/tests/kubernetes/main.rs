@@ -9,4 +9,5 @@ mod policies;
 #[cfg(feature = "programs")]
 mod programs;
 mod redirect;
+mod routes;
 mod services;

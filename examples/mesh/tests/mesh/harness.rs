@@ -60,7 +60,7 @@ impl Mesh {
             waypoint: None,
             hand_over: None,
         };
-        PodOf { mesh: self, node, workload, app: name.to_owned() }
+        PodOf { mesh: self, node, workload, app: name.to_owned(), authority: Arc::clone(&self.authority) }
     }
 
     /// A service, for Kubernetes and for the mesh; its endpoints are the pods that say so, and are there already.
@@ -112,12 +112,17 @@ impl Mesh {
     fn start_on_node(&self, node: &Node) -> io::Result<UnixStream> {
         let (agent, other) = std::os::unix::net::UnixStream::pair()?;
         agent.set_nonblocking(true)?;
-        self.start(node, async move |proxy| proxy.serve_node(other).await);
+        self.start(&self.authority, node, async move |proxy| proxy.serve_node(other).await);
         UnixStream::from_std(agent)
     }
 
-    fn start(&self, node: &Node, serve: impl AsyncFnOnce(Proxy) -> io::Result<()> + Send + 'static) {
-        let proxy = Proxy::new(&self.directory, &self.authority);
+    fn start(
+        &self,
+        authority: &Arc<Authority>,
+        node: &Node,
+        serve: impl AsyncFnOnce(Proxy) -> io::Result<()> + Send + 'static,
+    ) {
+        let proxy = Proxy::new(&self.directory, authority);
         let own = proxy.clone();
         let ended = node.spawn_runtime("proxy", async move || serve(own).await.expect("the proxy failed"));
         self.proxies.lock().unwrap().insert(node.name().to_owned(), Running { proxy, ended });
@@ -152,9 +157,16 @@ pub(crate) struct PodOf<'a> {
     node: usize,
     workload: Workload,
     app: String,
+    authority: Arc<Authority>,
 }
 
 impl PodOf<'_> {
+    /// A proxy in it has its certificate from another authority than the mesh's.
+    pub(crate) fn certified_by(mut self, authority: &Arc<Authority>) -> Self {
+        self.authority = Arc::clone(authority);
+        self
+    }
+
     /// It serves this service.
     pub(crate) fn app(mut self, app: &str) -> Self {
         self.app = app.to_owned();
@@ -200,7 +212,7 @@ impl PodOf<'_> {
 
     /// Starts it with a proxy, or without one.
     pub(crate) async fn by(self, by: By) -> io::Result<Pod> {
-        let mesh = self.mesh;
+        let (mesh, authority) = (self.mesh, Arc::clone(&self.authority));
         let pod = self.start(!matches!(by, By::Nobody))?;
         let redirect = Redirect::in_pod().outbound(OUTBOUND).inbound(INBOUND).transparent();
         let redirect = redirect.unless_mark(MARK).unless_port(HBONE);
@@ -211,7 +223,7 @@ impl PodOf<'_> {
             }
             By::Dedicated => {
                 let name = pod.name().to_owned();
-                mesh.start(&pod, async move |proxy| proxy.serve_pod(&name).await);
+                mesh.start(&authority, &pod, async move |proxy| proxy.serve_pod(&name).await);
                 pod.wait_listening(METRICS).await?;
                 pod.redirect(redirect.unless_port(METRICS))?;
             }
@@ -222,11 +234,11 @@ impl PodOf<'_> {
 
     /// Starts it as a waypoint.
     pub(crate) async fn waypoint(self) -> io::Result<Pod> {
-        let mesh = self.mesh;
+        let (mesh, authority) = (self.mesh, Arc::clone(&self.authority));
         // Tunnels lead to it.
         let pod = self.start(true)?;
         let name = pod.name().to_owned();
-        mesh.start(&pod, async move |proxy| proxy.serve_waypoint(&name).await);
+        mesh.start(&authority, &pod, async move |proxy| proxy.serve_waypoint(&name).await);
         pod.wait_listening(METRICS).await?;
         Ok(pod)
     }

@@ -11,7 +11,7 @@ use netns_test_mesh::refusal::Refusal;
 use netns_test_mesh::tasks::Tasks;
 use netns_test_mesh::tls::Credentials;
 use netns_test_mesh::workloads::HBONE;
-use netns_test_mesh::{Identity, Workload};
+use netns_test_mesh::{Authority, Identity, Workload};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::harness::{By, Conversation, Counted, Mesh, app_at, is_refused, serve};
@@ -81,6 +81,34 @@ async fn a_trust_domain_that_does_not_match(mesh: Mesh) -> io::Result<()> {
     let counted = Counted::at(&server.node()).await?;
     assert_eq!((counted.refused("handshake"), counted.opened(&["other.test"])), (1, 0));
     Ok(())
+}
+
+/// A workload's certificate says who it is, and is of an authority that the others do not know.
+#[netns_test(kubernetes(nodes = 2))]
+async fn a_foreign_authority(mesh: Mesh) -> io::Result<()> {
+    let server = mesh.pod("server", 1).captured().await?;
+    serve(&server).await?;
+    let client = mesh.pod("client", 0).captured().await?;
+    let stranger = mesh.pod("stranger", 0).uncaptured()?;
+    // One that believes in nobody else, and one that believes in the server's: then it is the server that refuses.
+    let foreign = [Authority::new()?, Authority::beside(&[&*mesh.authority])?];
+    for (authority, refused) in foreign.iter().zip(1..) {
+        let with = authority.issue(&Identity::of("stranger"))?;
+        assert!(ask(&stranger, &with, &server, app_at(server.ip())).await.is_err());
+        // Of the first it is told by nobody but the one who has gone away.
+        while Counted::at(&server.node()).await?.refused("handshake") < refused {}
+        assert_eq!(Counted::at(&server.node()).await?.opened(&[]), 0);
+    }
+    let with = mesh.authority.issue(&Identity::of("stranger"))?;
+    ask(&stranger, &with, &server, app_at(server.ip())).await.expect("a tunnel");
+
+    // A server of the foreign authority, by its proxy: nobody of the mesh believes it.
+    let vault = mesh.pod("vault", 1).certified_by(&foreign[1]).by(By::Dedicated).await?;
+    serve(&vault).await?;
+    is_refused(&client, app_at(vault.ip())).await;
+    assert_eq!(Counted::at(&client.node()).await?.refused("handshake"), 1);
+    assert_eq!(Counted::at(&vault).await?.opened(&[]), 0);
+    Conversation::start(&client, "server:8080").await?.say("hello").await
 }
 
 /// Sends something to a port, as whoever has got into a pod may, and waits for the end of it. What comes back is no application's.
