@@ -25,6 +25,9 @@ const MOST: usize = 64 << 20;
 /// What one of the last packets is kept of: its headers, and the beginning of what it carries.
 const HEAD: usize = 256;
 
+/// How often taps are read again for packets whose time was not noted, where more and more come.
+const MOST_ROUNDS: usize = 16;
+
 /// What a frame takes beside its bytes.
 const OVERHEAD: usize = size_of::<Frame>();
 
@@ -68,6 +71,8 @@ struct State {
     /// What the last reading brought of packets that passed after it had begun: what caused them may lie in a tap that had been
     /// read before.
     fresh: Vec<Frame>,
+    /// Whether the last reading brought packets whose time the kernel had not noted.
+    has_unnoted: bool,
     kept: Recorded,
     first_size: usize,
     last_size: usize,
@@ -193,12 +198,13 @@ impl State {
     fn drain(&mut self, keep: Keep, buffers: &mut Buffers) -> io::Result<usize> {
         let (begun, older) = (packets::now(), self.fresh.len());
         let taps = std::mem::take(&mut self.taps);
-        // Each of them, whatever becomes of another.
-        let read: Vec<io::Result<usize>> = taps
-            .iter()
-            .enumerate()
-            .map(|(node, tap)| self.drain_tap(node, tap, begun, keep, buffers))
-            .collect();
+        let mut read = self.drain_taps(&taps, begun, keep, buffers);
+        // Without their times nothing tells whether what led to them is there: it is where nothing more comes.
+        let mut rounds = 0;
+        while std::mem::take(&mut self.has_unnoted) && rounds < MOST_ROUNDS {
+            read.extend(self.drain_taps(&taps, begun, keep, buffers));
+            rounds += 1;
+        }
         self.taps = taps;
         let mut complete = std::mem::take(&mut self.fresh);
         // What the reading before has brought is complete by now, whatever its time: clocks are set, too.
@@ -206,6 +212,17 @@ impl State {
         complete.sort_by_key(Frame::order);
         complete.into_iter().for_each(|frame| self.keep(frame, keep));
         read.into_iter().try_fold(0, |most, read| Ok(most.max(read?)))
+    }
+
+    /// Reads each of them, whatever becomes of another.
+    fn drain_taps(
+        &mut self,
+        taps: &[OwnedFd],
+        begun: u64,
+        keep: Keep,
+        buffers: &mut Buffers,
+    ) -> Vec<io::Result<usize>> {
+        taps.iter().enumerate().map(|(node, tap)| self.drain_tap(node, tap, begun, keep, buffers)).collect()
     }
 
     fn drain_tap(
@@ -225,6 +242,7 @@ impl State {
                 Keep::Bounded => HEAD,
             };
             let read = packets::read(tap.as_fd(), buffers, most, |seen| {
+                self.has_unnoted |= seen.time.is_none();
                 let time = passed_at(seen.time, begun, self.until);
                 if self.until.is_none_or(|until| time <= until)
                     && let Some(frame) = Frame::new(node, seen, time)
