@@ -206,8 +206,9 @@ fn machine_without_modules() {
     let loader = "/proc/sys/kernel/modprobe";
     let before = fs::read_to_string(loader).expect("a kernel with modules");
     let bridges = || rerun("three_nodes").env("NETNS_TEST_SWITCH", "bridge");
-    let cases: [(&str, &dyn Fn() -> Rerun, &str); 3] = [
+    let cases: [(&str, &dyn Fn() -> Rerun, &str); 4] = [
         ("bridge", &bridges, "the kernel has no bridge devices"),
+        ("nft_ct", &|| rerun("behind_a_nat"), "the kernel lacks a part of nf_tables"),
         ("nf_tables", &|| rerun("behind_a_nat"), "the kernel has no nf_tables"),
         ("veth", &|| rerun("two_nodes"), "the kernel has no veth devices"),
     ];
@@ -218,7 +219,8 @@ fn machine_without_modules() {
         let refused = rerun().as_ordinary_user().run();
         fs::write(loader, before.trim()).expect("root");
         let loaded = Command::new("modprobe").arg(module).status().expect("modprobe");
-        refused.failed_with(&[cause, &format!("sudo modprobe {module}")]);
+        let option = if module == "nft_ct" { "-a " } else { "" };
+        refused.failed_with(&[cause, &format!("sudo modprobe {option}{module}")]);
         assert!(loaded.success(), "{module} is there again");
     }
     // Without this one, a switch is a bridge.

@@ -38,7 +38,7 @@ pub(crate) struct NetlinkError {
     pub(crate) operation: String,
     /// The kernel's error number.
     pub(crate) source: io::Error,
-    /// The kernel's own words (extended acknowledgement), where it had some.
+    /// The kernel's own words (extended acknowledgement), where it had some, or what its number means here.
     pub(crate) kernel: Option<String>,
 }
 

@@ -14,10 +14,17 @@ use super::{Message, read};
 #[must_use = "a batch does nothing before it is sent"]
 pub(crate) struct Batch {
     changes: Vec<(Message, u16)>,
-    /// What each change does, in words for when it is refused.
-    descriptions: Vec<String>,
+    /// What each change does and takes, for when it is refused.
+    descriptions: Vec<Description>,
     /// The number of the next set, by which messages of this batch name it.
     next_set: u32,
+}
+
+pub(super) struct Description {
+    /// What is done, in words.
+    pub(super) text: String,
+    /// The kernel's modules that it takes beside nf_tables.
+    pub(super) modules: Vec<&'static str>,
 }
 
 impl Batch {
@@ -56,6 +63,7 @@ impl Batch {
             chain.attributes(),
             format!("add the chain {}", chain.describe()),
         );
+        self.takes(chain.modules());
     }
 
     /// Deletes a chain, which must be empty of rules unless it is a base chain, and no rule may jump to it.
@@ -108,6 +116,14 @@ impl Batch {
                 None => format!("add a rule to the chain {}", chain.describe()),
             },
         );
+        self.takes(rule.modules(chain.table.family));
+    }
+
+    /// What the last change takes.
+    fn takes(&mut self, modules: Vec<&'static str>) {
+        if let Some(last) = self.descriptions.last_mut() {
+            last.modules = modules;
+        }
     }
 
     /// Adds a set or map of a table.
@@ -187,11 +203,11 @@ impl Batch {
         description: String,
     ) {
         self.changes.push((Message::new(kind, table.family, attributes), flags));
-        self.descriptions.push(description);
+        self.descriptions.push(Description { text: description, modules: Vec::new() });
     }
 
     /// The messages between their brackets, unless there are none, and what each does.
-    pub(super) fn finish(mut self) -> (Option<Vec<(Message, u16)>>, Vec<String>) {
+    pub(super) fn finish(mut self) -> (Option<Vec<(Message, u16)>>, Vec<Description>) {
         let Some((_, flags)) = self.changes.last_mut() else { return (None, Vec::new()) };
         // Of the brackets themselves only newer kernels acknowledge the last (Linux 6.10).
         *flags |= NLM_F_ACK;

@@ -199,6 +199,25 @@ impl Expr {
         vec![self.encode_one(first_id)]
     }
 
+    /// The kernel's module that knows it, where that is not nf_tables itself.
+    pub(super) fn module(&self, table: Family) -> Option<&'static str> {
+        match self {
+            Self::Load(field, _) => field.module(),
+            Self::SetCtMark(_) => Some("nft_ct"),
+            Self::Nat { .. } => Some("nft_nat"),
+            Self::Masquerade => Some("nft_masq"),
+            Self::Redirect(_) => Some("nft_redir"),
+            Self::Tproxy { .. } => Some("nft_tproxy"),
+            Self::Reject(_) => Some(match table {
+                Family::Inet => "nft_reject_inet",
+                Family::Ip => "nft_reject_ipv4",
+                Family::Ip6 => "nft_reject_ipv6",
+            }),
+            Self::Add { once: true, .. } => Some("nft_limit"),
+            _ => None,
+        }
+    }
+
     fn encode_one(&self, first_id: u32) -> Attributes {
         let new = Attributes::new;
         let value = |value: &Value| data(&Data::Value(value.clone()));

@@ -124,6 +124,16 @@ impl Field {
         }
     }
 
+    /// The kernel's module that loads it, where that is not nf_tables itself.
+    pub(super) fn module(self) -> Option<&'static str> {
+        match self.load(Register(0)).0 {
+            "ct" => Some("nft_ct"),
+            "numgen" => Some("nft_numgen"),
+            "socket" => Some("nft_socket"),
+            _ => None,
+        }
+    }
+
     /// The kernel's name of the expression that loads the field, and its attributes.
     pub(super) fn load(self, into: Register) -> (&'static str, Attributes) {
         match self {

@@ -14,12 +14,14 @@ mod table;
 mod tests;
 
 use std::io;
+use std::path::Path;
 
 use netlink_packet_core::NetlinkSerializable;
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use nix::libc;
 
 use self::attributes::Attributes;
+use self::batch::Description;
 use super::route::NetlinkError;
 use super::socket::{Channel, Refusal};
 
@@ -71,7 +73,9 @@ impl NftSocket {
                 NetlinkError::new("change the rules of nf_tables".to_owned(), Refusal::from(missing()))
             }
             Some(change) if change < descriptions.len() => {
-                NetlinkError::new(descriptions.swap_remove(change), refusal)
+                let Description { text, modules } = descriptions.swap_remove(change);
+                let lacks = lacking(&modules).filter(|_| refusal.errno() == Some(libc::ENOENT));
+                NetlinkError::new(text, Refusal { kernel: refusal.kernel.or(lacks), ..refusal })
             }
             _ => NetlinkError::new("change the rules of nf_tables".to_owned(), refusal),
         })
@@ -119,6 +123,18 @@ impl NftSocket {
             _ => error,
         })
     }
+}
+
+/// What a kernel without some modules is told by, and what mends it: those that are not loaded are meant.
+fn lacking(modules: &[&str]) -> Option<String> {
+    let is_loaded = |module: &&&str| Path::new("/sys/module").join(module).exists();
+    let lacking: Vec<&str> = modules.iter().filter(|module| !is_loaded(module)).copied().collect();
+    let command = lacking.join(" ");
+    (!lacking.is_empty()).then(|| {
+        format!(
+            "the kernel lacks a part of nf_tables: `sudo modprobe -a {command}` loads it, where the system has it"
+        )
+    })
 }
 
 fn missing() -> io::Error {

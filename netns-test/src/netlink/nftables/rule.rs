@@ -43,6 +43,14 @@ impl Rule {
         Self::default()
     }
 
+    /// The kernel's modules that its expressions take in a table of this family.
+    pub(super) fn modules(&self, table: Family) -> Vec<&'static str> {
+        let mut modules: Vec<_> = self.exprs.iter().filter_map(|expr| expr.module(table)).collect();
+        modules.sort_unstable();
+        modules.dedup();
+        modules
+    }
+
     /// The value of a field goes into registers from `into`.
     pub(crate) fn load(self, field: Field, into: Register) -> Self {
         let rule = match field.needs() {

@@ -148,6 +148,14 @@ impl Chain {
         &self.name
     }
 
+    /// The kernel's modules that it takes.
+    pub(super) fn modules(&self) -> Vec<&'static str> {
+        match &self.base {
+            Some(Base { kind: ChainKind::Nat, .. }) => vec!["nft_chain_nat"],
+            _ => Vec::new(),
+        }
+    }
+
     pub(super) fn attributes(&self) -> Attributes {
         let attributes =
             Attributes::new().text(NFTA_CHAIN_TABLE, &self.table.name).text(NFTA_CHAIN_NAME, &self.name);

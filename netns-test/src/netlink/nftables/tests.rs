@@ -331,6 +331,17 @@ fn a_batch_that_is_refused_changes_nothing_and_tells_what_was_refused() {
 }
 
 #[test]
+fn what_a_rule_takes_of_the_kernel_is_known() {
+    let modules = |rule: Rule| rule.modules(Family::Inet);
+    assert_eq!(modules(Rule::new().iifname("eth0").tcp_dport(80).counter().drop()), [""; 0]);
+    let rule = Rule::new().ct_state(CtState::NEW).reject(Reject::AdminProhibited);
+    assert_eq!(modules(rule), ["nft_ct", "nft_reject_inet"]);
+    assert_eq!(modules(Rule::new().masquerade()), ["nft_masq"]);
+    let text = super::lacking(&["nft_nowhere", "nft_neither"]).unwrap();
+    assert!(text.contains("`sudo modprobe -a nft_nowhere nft_neither`"), "{text}");
+}
+
+#[test]
 fn a_large_batch_is_one() {
     in_namespace(|| {
         let socket = NftSocket::open().unwrap();
