@@ -144,7 +144,11 @@ impl Interface {
         let carries = |_: &Node| {
             let here = self.link()?;
             let there = match &other {
-                Some(other) if here.is_running() => other.link().map(|link| link.is_running() || !link.up)?,
+                Some(other) if here.is_running() => match other.link() {
+                    // With a pod that is deleted meanwhile, the link goes.
+                    Err(_) if other.node().has_left() => true,
+                    link => link.map(|link| link.is_running() || !link.up)?,
+                },
                 _ => true,
             };
             Ok((here.is_running() || !here.carrier) && there)
