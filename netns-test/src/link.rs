@@ -1,12 +1,14 @@
 //! The handle to a link: what it does to packets, told and changed.
 
 use std::fmt;
+use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use netns_test_model::graph::{Conditions, Wire};
 
 use crate::error::{Doing, Error};
+use crate::fault::Change;
 use crate::netlink::{Batch, NetlinkError, Request, RouteSocket, Shape};
 use crate::network::{Net, Network};
 use crate::node::{Interface, Node};
@@ -249,11 +251,17 @@ impl LinkHandle {
     ///
     /// # Errors
     /// The conditions cannot be had; the link is a bare one, whose packets pass through the kernel alone.
+    #[track_caller]
     pub fn set_conditions(&self, conditions: Conditions) -> Result<ChangedConditions, Error> {
-        self.change(&[0, 1], conditions)
+        self.change(&[0, 1], conditions, Location::caller())
     }
 
-    fn change(&self, sides: &[usize], conditions: Conditions) -> Result<ChangedConditions, Error> {
+    fn change(
+        &self,
+        sides: &[usize],
+        conditions: Conditions,
+        place: &Location<'_>,
+    ) -> Result<ChangedConditions, Error> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let operation = || format!("change the conditions of `{self}`");
         conditions.check().map_err(|wrong| {
@@ -269,7 +277,8 @@ impl LinkHandle {
             let text = format!("the kernel's wire cannot do `{beyond}`: declare the link with `wire = user`");
             return Err(Error::because(operation(), text));
         }
-        let mut changed = ChangedConditions { net: Arc::clone(&self.net), index, sides: Vec::new(), id };
+        let net = Arc::clone(&self.net);
+        let mut changed = ChangedConditions { net, index, sides: Vec::new(), id, note: None };
         // What has been changed when the next is refused is put back as the guard is dropped.
         for (_, side) in places {
             let mut stack = self.net.links.stack(index, side);
@@ -277,7 +286,26 @@ impl LinkHandle {
             stack.changes.push((id, conditions.clone()));
             changed.sides.push(side);
         }
+        let what = match conditions.are_none() {
+            true => "bare".to_owned(),
+            false => conditions.to_string(),
+        };
+        let sender = match sides {
+            [side] => self.end_name(*side).map(|end| format!("what `{end}` sends over ")),
+            _ => None,
+        };
+        let text = format!("{}`{self}` is changed: {what}", sender.unwrap_or_default());
+        changed.note = Some(self.net.faults.begin_change(&text, place));
         Ok(changed)
+    }
+
+    /// `client/eth0`; `None` is a switch.
+    fn end_name(&self, side: usize) -> Option<String> {
+        let now = self.net.now();
+        self.ends[side].map(|end| {
+            let node = &now.nodes[end.node];
+            format!("{}/{}", node.name, node.interfaces[end.interface].name)
+        })
     }
 
     /// Its index among those that do something to packets.
@@ -322,14 +350,7 @@ impl LinkHandle {
 /// `client/eth0 – server/eth0`, or `client/eth0 – switch`.
 impl fmt::Display for LinkHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let now = self.net.now();
-        let texts = self.ends.map(|end| match end {
-            Some(end) => {
-                let node = &now.nodes[end.node];
-                format!("{}/{}", node.name, node.interfaces[end.interface].name)
-            }
-            None => "switch".to_owned(),
-        });
+        let texts = [0, 1].map(|side| self.end_name(side).unwrap_or_else(|| "switch".to_owned()));
         f.write_str(&texts.join(" – "))
     }
 }
@@ -363,8 +384,9 @@ impl LinkDirection {
     ///
     /// # Errors
     /// As there.
+    #[track_caller]
     pub fn set_conditions(&self, conditions: Conditions) -> Result<ChangedConditions, Error> {
-        self.link.change(&[self.side], conditions)
+        self.link.change(&[self.side], conditions, Location::caller())
     }
 
     /// Has code decide on every packet that is sent, before the conditions, until the guard is dropped.
@@ -452,6 +474,8 @@ pub struct ChangedConditions {
     index: usize,
     sides: Vec<usize>,
     id: u64,
+    /// What the report tells of it, until it ends.
+    note: Option<Change>,
 }
 
 impl ChangedConditions {
@@ -479,6 +503,9 @@ impl ChangedConditions {
                 result => result,
             }
         };
+        if let Some(note) = self.note.take() {
+            net.faults.end_change(note);
+        }
         let sides = std::mem::take(&mut self.sides);
         sides.into_iter().map(put_back).fold(Ok(()), Result::and)
     }

@@ -199,7 +199,7 @@ impl Caught {
     }
 }
 
-fn text(payload: &(dyn Any + Send)) -> &str {
+pub(crate) fn text(payload: &(dyn Any + Send)) -> &str {
     match payload.downcast_ref::<&'static str>() {
         Some(text) => text,
         None => payload.downcast_ref::<String>().map_or("Box<dyn Any>", String::as_str),

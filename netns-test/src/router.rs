@@ -124,6 +124,7 @@ impl Router {
     /// }
     /// # fn main() {}
     /// ```
+    #[track_caller]
     pub fn set_nat(&self, nat: impl Into<Option<Nat>>) -> Result<ChangedRouter, Error> {
         ChangedRouter::nat(self.node(), nat.into())
     }
@@ -154,6 +155,7 @@ impl Router {
     /// }
     /// # fn main() {}
     /// ```
+    #[track_caller]
     pub fn set_firewall(&self, firewall: Firewall) -> Result<ChangedRouter, Error> {
         ChangedRouter::firewall(self.node(), firewall)
     }

@@ -369,7 +369,7 @@ async fn fails_under_faults(a: Node, b: Node, _c: Node, network: Network) {
 #[test]
 fn the_report_tells_of_faults() {
     rerun("fails_under_faults").run().failed_with(&[
-        "Faults that the test made",
+        "What the test did to the network",
         "ms: `a` and `b` are partitioned (tests/tests/faults.rs:",
         "ms: `a` is isolated (tests/tests/faults.rs:",
     ]);

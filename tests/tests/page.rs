@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::{env, fs, io, process};
 
-use netns_test::{Child, Network, Node, Router, Topology, netns_test};
+use netns_test::{Child, Conditions, Network, Node, Percent, Router, Topology, netns_test};
 use netns_test_tests::rerun;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -44,6 +44,20 @@ async fn stumbles(client: Node, server: Node, _r: Router) -> io::Result<()> {
     let answer = inside.read_exact(&mut buffer);
     tokio::time::timeout(std::time::Duration::from_secs(1), answer).await??;
     Ok(())
+}
+
+#[netns_test(nodes(client, server), links(client -- server { wire = user }), family = v4)]
+#[ignore = "fails on purpose"]
+async fn corrupted(client: Node, server: Node, network: Network) -> io::Result<()> {
+    let (out, inside) = (client.bind_udp(9).await?, server.bind_udp(7).await?);
+    out.send_to(b"hello", (server.ip(), 7)).await?;
+    inside.recv_from(&mut [0; 9]).await?;
+    let corrupt = Conditions::new().corrupt(Percent(100.0));
+    let _corrupt = network.link(&client, &server)?.from(&client)?.set_conditions(corrupt)?;
+    let capture = server.capture()?;
+    out.send_to(&[7; 99], (server.ip(), 7)).await?;
+    capture.until("what is left of it", |packet| packet.length() == 99 + 42).await?;
+    panic!("on purpose");
 }
 
 /// A directory of this proof's own, gone in the end.
@@ -276,6 +290,22 @@ fn it_shows_what_is_there() {
             browser.evaluate("document.getElementById('trouble').click()");
         }
         browser.picture("dark");
+    });
+}
+
+#[test]
+fn it_shows_what_was_corrupted() {
+    let directory = Directory::new("corrupted");
+    let page = directory.page("corrupted");
+    look_at(&page, &directory, |browser| {
+        browser.looks(DESK, "light");
+        let tally = browser.evaluate("document.getElementById('tally').textContent");
+        // Where a port was, there may be an error of ICMP beside it.
+        assert!(tally.as_str().is_some_and(|tally| tally.starts_with("1 ✗ corrupted on its way")), "{tally}");
+        browser.evaluate("document.getElementById('trouble').click()");
+        assert!(points(browser, "canvas", "lost") > 10 && points(browser, "map", "lost") > 10);
+        assert!(count(browser).0 >= 1);
+        browser.picture("corrupted");
     });
 }
 

@@ -215,9 +215,12 @@ fn a_route_that_refuses() {
         "added_route",
         &[
             "client  a route refuses what is sent to 10.0.0.2 (`server`): unreachable",
-            "Routes that were added\n  client  unreachable 10.0.0.2",
+            "Routes\n  client  unreachable 10.0.0.2 ",
         ],
     );
+    for outcome in both("added_route") {
+        has_line(&outcome, &["client  unreachable 10.0.0.2 ", "  added"]);
+    }
 }
 
 #[netns_test(nodes = 2, family = v4)]
@@ -436,6 +439,55 @@ async fn out_of_files(_client: Node, _server: Node) {
 fn what_cannot_be_collected_is_said_and_hides_nothing() {
     let outcome = rerun("out_of_files").in_shell("ulimit -n 300; exec \"$@\"").run();
     outcome.failed_with(&["the test's own failure", "Not known\n", "the state of client: "]);
+}
+
+/// No thread can be started while it lives.
+struct NoThreads(libc::rlimit);
+
+impl NoThreads {
+    fn begin() -> Self {
+        let mut before = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: the kernel writes one `rlimit`, which lives on this stack.
+        assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_NPROC, &raw mut before) }, 0);
+        Self::set(libc::rlimit { rlim_cur: 1, ..before });
+        Self(before)
+    }
+
+    fn set(limit: libc::rlimit) {
+        // SAFETY: the kernel reads one `rlimit`, which lives on this stack.
+        let result = unsafe { libc::setrlimit(libc::RLIMIT_NPROC, &raw const limit) };
+        assert_eq!(result, 0, "{}", io::Error::last_os_error());
+    }
+}
+
+impl Drop for NoThreads {
+    fn drop(&mut self) {
+        Self::set(self.0);
+    }
+}
+
+#[netns_test(nodes = 2)]
+#[ignore = "fails on purpose"]
+async fn out_of_threads(_client: Node, _server: Node) {
+    // Until the panic has been looked at, which takes a thread.
+    let _none = NoThreads::begin();
+    panic!("the test's own failure");
+}
+
+#[test]
+fn a_report_that_cannot_be_made_is_one_line_that_says_why() {
+    // For root there is no such limit.
+    let outcome = rerun("out_of_threads").as_ordinary_user().run();
+    outcome.failed_with(&[
+        "the test's own failure",
+        "netns-test: there is no report on the network: failed to ",
+    ]);
+    let lines = outcome.stdout.lines().filter(|line| line.contains("report on the network"));
+    assert_eq!(lines.count(), 1, "{outcome}");
+    assert!(
+        !outcome.stdout.contains("What stands out") && !outcome.stdout.contains("\nTraffic "),
+        "{outcome}"
+    );
 }
 
 #[netns_test(nodes = 100, timeout = 20s)]

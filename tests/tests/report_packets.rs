@@ -167,6 +167,9 @@ fn an_expired_nat_mapping() {
             &["server → home", "IP server:7 > home:", "UDP, length 13"],
         ],
     );
+    for outcome in both("expired_mapping") {
+        assert!(!outcome.stdout.contains("the rule "), "its NAT is told in its own words: {outcome}");
+    }
 }
 
 #[netns_test(nodes(client, server), links(client -- server { delay = 20ms }), family = v4)]
@@ -234,13 +237,97 @@ async fn wrong_route(client: Node, server: Node, other: Node, r: Router) -> io::
 fn a_wrong_route() {
     tells(
         "wrong_route",
-        &[&[
-            "other  ",
-            " from `r` for `server` (",
-            "came here, where ",
-            "not passed on: the route of `r` leads the wrong way",
-        ]],
+        &[
+            &[
+                "other  ",
+                " from `r` for `server` (",
+                "came here, where ",
+                "not passed on: the route of `r` leads the wrong way",
+            ],
+            // That route, the one that is meant, and those of the others on the way.
+            &["r ", " 10.1.1.2 via 10.1.2.2 dev eth2 ", " added"],
+            &["r ", " 10.1.1.0/24 dev eth1"],
+            &["client ", " default via 10.1.0.2 dev eth0"],
+            &["server ", " default via 10.1.1.1 dev eth0"],
+        ],
     );
+}
+
+#[netns_test(nodes = 2, family = v4)]
+#[ignore = "fails on purpose"]
+async fn own_rules(client: Node, server: Node) -> io::Result<()> {
+    let rules = "add table inet guard
+        add chain inet guard input { type filter hook input priority 0; policy drop; }
+        add rule inet guard input udp dport 80 counter drop comment \"no quic\"
+        add rule inet guard input udp dport 81 counter reject
+        add rule inet guard input udp dport 82 counter drop
+        add rule inet guard input udp dport 83 counter accept
+        add rule inet guard input udp dport 84 drop";
+    let set_up = server.command("nft").arg(rules).output().await?;
+    assert!(set_up.status.success(), "{set_up:?}");
+    let socket = client.bind_udp(9).await?;
+    socket.send_to(b"dropped", (server.ip(), 80)).await?;
+    socket.connect((server.ip(), 81)).await?;
+    socket.send(b"rejected").await?;
+    socket.recv(&mut [0]).await.expect_err("it is told");
+    let is_counted = |server: &Node| {
+        let listed = server.command("nft").args(["list", "table", "inet", "guard"]).blocking_output()?;
+        let counted = "counter packets 1 ";
+        Ok(String::from_utf8_lossy(&listed.stdout).matches(counted).count() == 2)
+    };
+    server.wait_until("both", is_counted).await?;
+    panic!("on purpose");
+}
+
+#[cfg(feature = "programs")]
+#[test]
+fn rules_of_a_test_that_stop_packets() {
+    tells(
+        "own_rules",
+        &[
+            &["server ", "1 packet was dropped by the rule ", " of `inet guard input` (no quic)"],
+            &["1 packet was rejected by the rule ", " of `inet guard input`"],
+            &[
+                "packets may have been stopped, which nothing counts, by the rule ",
+                ", the policy of `inet guard input`",
+            ],
+        ],
+    );
+    for outcome in both("own_rules") {
+        assert_eq!(outcome.stdout.matches("the rule ").count(), 3, "{outcome}");
+    }
+}
+
+#[netns_test(nodes(client, server), routers(gate { firewall = open, uplink = server }), links(client -- gate { wire = user }, gate -- server), family = v4)]
+#[ignore = "fails on purpose"]
+async fn was_worse(client: Node, _server: Node, gate: Router, network: Network) -> io::Result<()> {
+    let link = network.link(&client, &gate)?;
+    drop(link.set_conditions(Conditions::new().delay(Duration::from_millis(7)))?);
+    let _slow = link.from(&client)?.set_conditions(Conditions::new().delay(Duration::from_millis(9)))?;
+    drop(gate.set_firewall(netns_test::Firewall::Stateful)?);
+    link.cut()?.repair()?;
+    panic!("on purpose");
+}
+
+#[test]
+fn what_had_been_changed_before_is_told_with_its_time() {
+    for outcome in both("was_worse") {
+        let (_, told) =
+            outcome.stdout.split_once("\nWhat the test did to the network\n").expect("it is told");
+        let place = "(tests/tests/report_packets.rs:";
+        let expected = [
+            format!("ms: `client/eth0 – gate/eth0` is changed: delay = 7ms {place}"),
+            format!(
+                "ms: what `client/eth0` sends over `client/eth0 – gate/eth0` is changed: delay = 9ms {place}"
+            ),
+            format!("ms: the firewall of `gate` is changed: stateful {place}"),
+            format!("ms: `client/eth0` – `gate/eth0` is cut {place}"),
+        ];
+        for (line, expected) in told.lines().zip(expected) {
+            assert!(line.contains(&expected), "no `{expected}`: {outcome}");
+            assert_eq!(line.contains("  in force since "), expected.contains("= 9ms"), "{outcome}");
+        }
+    }
 }
 
 #[netns_test(nodes = 2, family = v4, capture = never)]

@@ -4,6 +4,7 @@
 
 use std::os::fd::AsRawFd;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, fs, io, process};
 
@@ -317,6 +318,30 @@ fn a_connection_that_has_just_been_asked_for_is_not_unanswered() {
     );
 }
 
+#[netns_test(nodes(client, server), routers(r), links(client -- r, r -- server { delay = 30s, wire = user }), family = v4)]
+#[ignore = "fails on purpose"]
+async fn first_contact(client: Node, server: Node, r: Router) -> io::Result<()> {
+    let to_server = |packet: &Captured| packet.arp().is_some_and(|arp| arp.target_ip == server.ip4());
+    // Behind a router, and from the router itself.
+    for asks in [client.clone(), (*r).clone()] {
+        let capture = r.interface("eth1")?.capture()?;
+        let to = (server.ip(), 81);
+        let peer = asks.clone();
+        drop(asks.spawn(async move || peer.connect_tcp(to).await.map(drop)));
+        capture.until("a question for the neighbour", to_server).await?;
+    }
+    panic!("on purpose");
+}
+
+#[test]
+fn a_neighbour_that_is_still_being_asked_for_explains_silence() {
+    tells_but_not(
+        "first_contact",
+        &[&["client → r", "Flags [S]"], &["r ", "has not answered yet: its link makes it wait"]],
+        &["asked server:81 for a connection", "`server` does not answer", "did not answer", "did not arrive"],
+    );
+}
+
 #[netns_test(nodes(client, server), routers(r), links(client -- r { wire = user }, r -- server), family = v4)]
 async fn what_a_router_sends_first_is_no_retransmission(
     client: Node,
@@ -396,16 +421,39 @@ async fn own_interface(client: Node, server: Node) -> io::Result<()> {
     client.connect_tcp("192.168.7.2:80").await.map(drop)
 }
 
-#[test]
-fn an_interface_that_a_test_adds_has_its_name_in_the_file() {
-    let directory = env::temp_dir().join(format!("netns-test-silence-{}", process::id()));
-    let variable = directory.to_str().expect("text");
-    let outcome = rerun("own_interface").env("NETNS_TEST_DIR", variable).run();
-    outcome.failed_with(&["files of the test are in "]);
-    let (_, told) = outcome.stdout.split_once("files of the test are in ").expect("it is said");
+#[netns_test(nodes = 2, family = v4, capture = always)]
+#[ignore = "run by its proof"]
+async fn own_interface_passes(client: Node, _server: Node) -> io::Result<()> {
+    let own = client.interface("eth0")?.add_macvlan(&client, "own0", MacvlanMode::Bridge)?;
+    own.add_address([192, 168, 7, 1], 24)?;
+    client.bind_udp(9).await?.send_to(b"anybody?", "192.168.7.2:9").await.map(drop)
+}
+
+/// The files of a test that is run again with these variables.
+fn files(name: &str, variables: &[(&str, &str)]) -> (Outcome, Vec<u8>) {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let directory = env::temp_dir().join(format!("netns-test-silence-{}-{number}", process::id()));
+    let run = rerun(name).arg("--nocapture").env("NETNS_TEST_DIR", directory.to_str().expect("text"));
+    let outcome = variables.iter().fold(run, |run, (name, value)| run.env(name, value)).run();
+    let told = format!("{}{}", outcome.stdout, outcome.stderr);
+    let (_, told) =
+        told.split_once("files of the test are in ").unwrap_or_else(|| panic!("it is said: {outcome}"));
     let file = fs::read(Path::new(told.lines().next().expect("a line")).join("packets.pcapng"));
     fs::remove_dir_all(&directory).expect("it is ours");
-    let file = file.expect("it is there");
-    let has = |name: &str| file.windows(name.len()).any(|window| window == name.as_bytes());
-    assert!(has("client/own0") && !has("client/interface"), "{outcome}");
+    (outcome, file.expect("it is there"))
+}
+
+#[test]
+fn an_interface_that_a_test_adds_has_its_name_in_the_file() {
+    let never = ("NETNS_TEST_REPORT", "never");
+    let passes = "own_interface_passes";
+    for (name, variables) in
+        [("own_interface", &[][..]), ("own_interface", &[never]), (passes, &[]), (passes, &[never])]
+    {
+        let (outcome, file) = files(name, variables);
+        assert_eq!(outcome.status.success(), name == passes, "{outcome}");
+        let has = |name: &str| file.windows(name.len()).any(|window| window == name.as_bytes());
+        assert!(has("client/own0") && !has("client/interface"), "{outcome}");
+    }
 }

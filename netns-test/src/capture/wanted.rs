@@ -134,6 +134,11 @@ impl Packets {
         }
     }
 
+    /// Whether there are any.
+    pub(crate) fn are_recorded(&self) -> bool {
+        self.recording.is_some()
+    }
+
     /// Whether they are to be kept of a test that passes, too.
     pub(crate) fn are_kept_always(&self) -> bool {
         self.wanted.when == Capture::Always

@@ -39,6 +39,8 @@ pub(crate) struct Faults(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     last: u16,
+    /// How many changes that are no faults there have been.
+    changes: u64,
     /// In the order in which they began.
     notes: Vec<Note>,
     failures: Vec<String>,
@@ -46,13 +48,34 @@ struct State {
     lost: BTreeMap<String, (u64, String)>,
 }
 
+/// What a note of the report is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Subject {
+    Fault(u16),
+    Change(u64),
+}
+
+/// Something else than a fault that a test changes for a while, as the report tells it.
+#[derive(Debug)]
+pub(crate) struct Change(u64);
+
 /// What the report tells of a fault.
 #[derive(Debug)]
 struct Note {
-    number: u16,
+    subject: Subject,
     text: String,
     began: Instant,
     ended: Option<Instant>,
+}
+
+impl Note {
+    fn new(subject: Subject, text: String) -> Self {
+        Self { subject, text, began: Instant::now(), ended: None }
+    }
+
+    fn is(&self, subject: Subject) -> bool {
+        self.subject == subject
+    }
 }
 
 impl Faults {
@@ -68,22 +91,40 @@ impl Faults {
     /// Notes a fault that begins, and gives it a number that no other one has.
     fn begin(&self, text: String) -> Result<u16, Error> {
         let mut state = self.state();
-        let is_free =
-            |number: &u16| !state.notes.iter().any(|note| note.number == *number && note.ended.is_none());
+        let is_free = |number: &u16| {
+            !state.notes.iter().any(|note| note.is(Subject::Fault(*number)) && note.ended.is_none())
+        };
         // 0 leaves the choice to the kernel, and the last one is that of redirections.
         let number = (state.last.saturating_add(1)..=MOST).chain(1..=state.last).find(is_free);
         let Some(number) = number else {
             return Err(Error::because(text, format!("there are {MOST} faults already")));
         };
         state.last = number;
-        state.notes.push(Note { number, text, began: Instant::now(), ended: None });
+        state.notes.push(Note::new(Subject::Fault(number), text));
         Ok(number)
     }
 
     fn end(&self, number: u16) {
+        self.note_end(Subject::Fault(number));
+    }
+
+    /// Notes something else that begins: other conditions of a link, another firewall.
+    pub(crate) fn begin_change(&self, text: &str, place: &Location<'_>) -> Change {
         let mut state = self.state();
-        if let Some(note) = state.notes.iter_mut().find(|note| note.number == number && note.ended.is_none())
-        {
+        state.changes += 1;
+        let number = state.changes;
+        let text = format!("{text} ({}:{})", place.file(), place.line());
+        state.notes.push(Note::new(Subject::Change(number), text));
+        Change(number)
+    }
+
+    pub(crate) fn end_change(&self, change: Change) {
+        self.note_end(Subject::Change(change.0));
+    }
+
+    fn note_end(&self, subject: Subject) {
+        let mut state = self.state();
+        if let Some(note) = state.notes.iter_mut().find(|note| note.is(subject) && note.ended.is_none()) {
             note.ended = Some(Instant::now());
         }
         let ended = state.notes.iter().filter(|note| note.ended.is_some()).count();
@@ -95,7 +136,7 @@ impl Faults {
     }
 
     fn forget(&self, number: u16) {
-        self.state().notes.retain(|note| note.number != number || note.ended.is_some());
+        self.state().notes.retain(|note| !note.is(Subject::Fault(number)) || note.ended.is_some());
     }
 
     /// Says what went wrong when a guard was dropped: it fails the test.

@@ -1,11 +1,13 @@
 //! What a router does at its uplink, changed while its test runs.
 
+use std::panic::Location;
 use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 
 use netns_test_model::graph::{Firewall, Nat};
 
 use super::replace;
 use crate::error::{Doing, Error};
+use crate::fault;
 use crate::network::Net;
 use crate::node::Node;
 use crate::plan::{GatewayPlan, NatPlan};
@@ -23,6 +25,17 @@ pub(crate) struct GatewayChanges {
 enum Change {
     Nat(Option<Nat>),
     Firewall(Firewall),
+}
+
+impl Change {
+    /// What the report tells of it.
+    fn describe(&self, router: &str) -> String {
+        match self {
+            Self::Nat(None) => format!("`{router}` does not translate"),
+            Self::Nat(Some(_)) => format!("the NAT of `{router}` is changed"),
+            Self::Firewall(firewall) => format!("the firewall of `{router}` is changed: {}", firewall.name()),
+        }
+    }
 }
 
 impl GatewayChanges {
@@ -48,11 +61,12 @@ impl GatewayChanges {
 pub struct ChangedRouter {
     node: Node,
     net: Weak<Net>,
-    /// `None` when it has ended.
-    number: Option<u64>,
+    /// `None` when it has ended; and what the report tells of it until then.
+    number: Option<(u64, fault::Change)>,
 }
 
 impl ChangedRouter {
+    #[track_caller]
     pub(crate) fn nat(node: &Node, nat: Option<Nat>) -> Result<Self, Error> {
         let operation = || format!("change the NAT of `{}`", node.name());
         let gateway = gateway(node, operation)?;
@@ -62,19 +76,26 @@ impl ChangedRouter {
         }
         let wrong: Vec<String> = nat.iter().flat_map(Nat::problems).map(|(_, text)| text).collect();
         match wrong.is_empty() {
-            true => Self::change(node, Change::Nat(nat), operation),
+            true => Self::change(node, Change::Nat(nat), operation, Location::caller()),
             false => Err(Error::because(operation(), wrong.join("; "))),
         }
     }
 
+    #[track_caller]
     pub(crate) fn firewall(node: &Node, firewall: Firewall) -> Result<Self, Error> {
         let operation = || format!("change the firewall of `{}`", node.name());
         gateway(node, operation)?;
-        Self::change(node, Change::Firewall(firewall), operation)
+        Self::change(node, Change::Firewall(firewall), operation, Location::caller())
     }
 
-    fn change(node: &Node, change: Change, operation: impl Fn() -> String) -> Result<Self, Error> {
+    fn change(
+        node: &Node,
+        change: Change,
+        operation: impl Fn() -> String,
+        place: &Location<'_>,
+    ) -> Result<Self, Error> {
         let net = node.net().doing(&operation)?;
+        let text = change.describe(node.name());
         let mut changes = changes(node);
         changes.last += 1;
         let number = changes.last;
@@ -84,7 +105,8 @@ impl ChangedRouter {
             return Err(error);
         }
         drop(changes);
-        Ok(Self { node: node.clone(), net: Arc::downgrade(&net), number: Some(number) })
+        let note = net.faults.begin_change(&text, place);
+        Ok(Self { node: node.clone(), net: Arc::downgrade(&net), number: Some((number, note)) })
     }
 
     /// Has the router do again what it did before, as far as no other guard is in its place.
@@ -96,11 +118,12 @@ impl ChangedRouter {
     }
 
     fn end(&mut self) -> Result<(), Error> {
-        let Some(number) = self.number.take() else { return Ok(()) };
+        let Some((number, note)) = self.number.take() else { return Ok(()) };
         let Some(net) = self.net.upgrade().filter(|net| !net.has_ended()) else {
             // With the network, all of it is gone.
             return Ok(());
         };
+        net.faults.end_change(note);
         let operation = || format!("put back what `{}` does at its uplink", self.node.name());
         let mut changes = changes(&self.node);
         changes.changes.retain(|(other, _)| *other != number);

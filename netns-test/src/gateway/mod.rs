@@ -49,6 +49,11 @@ pub(crate) fn stopped(gateway: &GatewayPlan) -> io::Result<Vec<Stopped>> {
     Ok(stopped)
 }
 
+/// Whether a table is the one of what a router does.
+pub(crate) fn is_own(family: &str, table: &str) -> bool {
+    filter::table().is(family, table) || translate::table().is(family, table)
+}
+
 /// Has the calling thread's network namespace, a router's, do what the plan says. No packet has passed it yet.
 pub(crate) fn apply(router: &str, gateway: &GatewayPlan) -> Result<(), Error> {
     let socket = NftSocket::open().doing(|| format!("open a socket of nf_tables in `{router}`"))?;

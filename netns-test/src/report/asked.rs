@@ -1,7 +1,7 @@
 //! What was asked for among the packets: connections, and names of name servers. Pure.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::data::{Packets, Report};
 use super::hops::{Hop, Place};
@@ -42,9 +42,10 @@ fn first_sequence(packet: &Packet) -> Option<u32> {
     }
 }
 
-/// The connections of which what was asked first, or the answer to it, may yet arrive.
+/// The connections of which what was asked first, or the answer to it, may yet arrive, or did so as the network was looked at.
 fn starting(packets: &Packets) -> HashSet<u32> {
-    let hops = packets.hops.iter().filter(|hop| !hop.is_repeated && packets.is_under_way(hop));
+    let under_way = packets.hops.iter().filter(|hop| packets.is_under_way(hop));
+    let hops = under_way.chain(&packets.after).filter(|hop| !hop.is_repeated);
     hops.filter_map(|hop| first_sequence(&hop.packet)).collect()
 }
 
@@ -58,8 +59,15 @@ pub(super) fn is_starting(report: &Report, node: usize, local: SocketAddr, remot
             && hop.packet.destination() == remote
             && hop.packet.tcp().is_some_and(|tcp| tcp.flags.syn && !tcp.flags.ack)
     };
-    let last = report.packets.hops.iter().rfind(is_its).and_then(|hop| first_sequence(&hop.packet));
-    last.is_some_and(|sequence| starting(&report.packets).contains(&sequence))
+    let hops = &report.packets.hops;
+    // It goes no further before the next neighbour is known.
+    let Some(sequence) = hops.iter().rfind(is_its).and_then(|hop| first_sequence(&hop.packet)) else {
+        return report.packets.waits_for(node, None);
+    };
+    let last = hops.iter().rfind(|hop| first_sequence(&hop.packet) == Some(sequence));
+    let last = last.and_then(|hop| hop.to.last().or(hop.from.as_ref()));
+    starting(&report.packets).contains(&sequence)
+        || last.is_some_and(|place| report.packets.waits_for(place.node, None))
 }
 
 /// Connections that a node refused by resets.
@@ -107,7 +115,7 @@ pub(super) fn unanswered(report: &Report, hops: &[Hop]) -> Vec<Sign> {
     }
     let starting = starting(&report.packets);
     let mut attempts: BTreeMap<(SocketAddr, SocketAddr), Attempt> = BTreeMap::new();
-    for hop in hops {
+    for hop in hops.iter().chain(&report.packets.after) {
         let packet = &hop.packet;
         // An error of ICMP says itself why.
         let told = packet.icmp().filter(|icmp| icmp.is_error()).and_then(|icmp| icmp.original);
@@ -116,8 +124,8 @@ pub(super) fn unanswered(report: &Report, hops: &[Hop]) -> Vec<Sign> {
         {
             attempt.answered = true;
         }
-        let (Some(tcp), Some(source), Some(destination)) =
-            (packet.tcp(), packet.source(), packet.destination())
+        let (false, Some(tcp), Some(source), Some(destination)) =
+            (hop.time > report.packets.until, packet.tcp(), packet.source(), packet.destination())
         else {
             continue;
         };
@@ -144,9 +152,14 @@ pub(super) fn unanswered(report: &Report, hops: &[Hop]) -> Vec<Sign> {
             }
         }
     }
-    attempts.retain(|_, attempt| !attempt.is_hidden && !starting.contains(&attempt.sequence));
-    let mut groups: BTreeMap<(usize, SocketAddr), (usize, String, Option<usize>)> = BTreeMap::new();
-    for ((_, destination), attempt) in attempts {
+    attempts.retain(|_, attempt| {
+        let waits = attempt.last.is_some_and(|place| report.packets.waits_for(place.node, None));
+        !attempt.is_hidden && !waits && !starting.contains(&attempt.sequence)
+    });
+    /// How often, what became of it, from where, and under which address.
+    type Asked = (usize, String, Option<usize>, IpAddr);
+    let mut groups: BTreeMap<(usize, SocketAddr), Asked> = BTreeMap::new();
+    for ((source, destination), attempt) in attempts {
         let (Some(&home), Some(last), false) = (attempt.at.first(), attempt.last, attempt.answered) else {
             continue;
         };
@@ -163,18 +176,18 @@ pub(super) fn unanswered(report: &Report, hops: &[Hop]) -> Vec<Sign> {
             None if attempt.is_lost => (format!("it was lost behind {}", place_name(report, last)), home),
             None => (format!("it was last seen at {}", place_name(report, last)), last.node),
         };
-        let group = groups.entry((node, destination)).or_insert((0, where_to, None));
+        let group = groups.entry((node, destination)).or_insert((0, where_to, None, source.ip()));
         group.0 += attempt.syns;
         group.2 = Some(home);
     }
-    let signs = groups.into_iter().map(|((node, destination), (count, where_to, home))| {
+    let signs = groups.into_iter().map(|((node, destination), (count, where_to, home, source))| {
         let from = home.map_or("?", |home| report.place(Some(home)));
         let times = plural(count as u64, "time", "times");
         let text = format!(
             "{from} asked {} for a connection, {times} (SYN): {where_to}",
             endpoint(report, destination)
         );
-        Sign { node: Some(node), text }
+        Sign::new(Some(node), text).between([source, destination.ip()])
     });
     signs.collect()
 }
@@ -184,7 +197,7 @@ pub(super) fn unanswered_dns(report: &Report, hops: &[Hop]) -> Vec<Sign> {
     /// Who asks whom, under which number.
     type Question = (SocketAddr, SocketAddr, [u8; 2]);
     let mut open: BTreeMap<Question, (usize, String, bool, bool)> = BTreeMap::new();
-    for hop in hops {
+    for hop in hops.iter().chain(&report.packets.after) {
         let packet = &hop.packet;
         // A fragment of an answer does not tell its ports.
         if let Some(ip) =
@@ -198,7 +211,9 @@ pub(super) fn unanswered_dns(report: &Report, hops: &[Hop]) -> Vec<Sign> {
             continue;
         };
         let id = [*a, *b];
-        if let (53, Some(from), Some(text)) = (udp.destination_port, hop.from, packet.dns()) {
+        let is_after = hop.time > report.packets.until;
+        if let (false, 53, Some(from), Some(text)) = (is_after, udp.destination_port, hop.from, packet.dns())
+        {
             // `4711 A? db.test`
             let asked = text.split_once(' ').map_or(text.as_str(), |(_, asked)| asked).to_owned();
             let arrived = hop.to.iter().any(|to| Some(to.node) == owner(report, destination.ip()));
@@ -210,16 +225,19 @@ pub(super) fn unanswered_dns(report: &Report, hops: &[Hop]) -> Vec<Sign> {
             open.remove(&(destination, source, id));
         }
     }
-    let mut groups: BTreeMap<(usize, SocketAddr, bool), (usize, BTreeSet<String>)> = BTreeMap::new();
-    for ((_, server, _), (node, asked, arrived, is_excused)) in open {
+    /// Who asks and who is asked, how often, and for what.
+    type Asked = (BTreeSet<IpAddr>, usize, BTreeSet<String>);
+    let mut groups: BTreeMap<(usize, SocketAddr, bool), Asked> = BTreeMap::new();
+    for ((from, server, _), (node, asked, arrived, is_excused)) in open {
         if is_excused {
             continue;
         }
         let group = groups.entry((node, server, arrived)).or_default();
-        group.0 += 1;
-        group.1.insert(asked);
+        group.0.extend([from.ip(), server.ip()]);
+        group.1 += 1;
+        group.2.insert(asked);
     }
-    let signs = groups.into_iter().map(|((node, server, arrived), (count, asked))| {
+    let signs = groups.into_iter().map(|((node, server, arrived), (ends, count, asked))| {
         let asked: Vec<String> = asked.into_iter().take(3).collect();
         let what = if arrived { ", which they reached," } else { "" };
         let text = format!(
@@ -229,7 +247,7 @@ pub(super) fn unanswered_dns(report: &Report, hops: &[Hop]) -> Vec<Sign> {
             if count == 1 { "was" } else { "were" },
             asked.join(", ")
         );
-        Sign { node: Some(node), text }
+        Sign::new(Some(node), text).between(ends)
     });
     signs.collect()
 }

@@ -9,13 +9,15 @@ use std::time::{Duration, Instant};
 use std::{fs, io};
 
 use netns_test_model::graph::Wire;
+use nix::libc;
 use nix::unistd::gettid;
 
 use super::data::{Counters, Direction, Host, Line, Program, Snapshot, Socket, Thread};
-use super::{signs, threads};
-use crate::error::Error;
+use super::{Names, signs, threads};
+use crate::error::{Doing, Error};
 use crate::log::Entry;
 use crate::namespace::{Depth, Namespaces, enter};
+use crate::netlink::nftables::{NftSocket, Stop};
 use crate::netlink::{DiagSocket, RouteSocket, state};
 use crate::network::Net;
 use crate::node::NodeState;
@@ -36,16 +38,38 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Collects the plan and the state of a network as they are now; `body` is the body's thread, wanted where running threads are to be told.
 pub(super) fn collect(net: &Arc<Net>, body: Option<i32>) -> Result<(Plan, Snapshot), Error> {
+    aside(net, move |net| {
+        let nodes = net.nodes();
+        let plan = net.plan_of(&nodes);
+        let snapshot = look(net, &nodes, &plan, body);
+        Ok((plan, snapshot))
+    })
+}
+
+/// Collects the names of all interfaces.
+pub(super) fn names(net: &Arc<Net>) -> Result<Names, Error> {
+    aside(net, |net| {
+        let mut names = Names::new();
+        for node in net.nodes() {
+            let operation = || format!("list the interfaces of `{}`", node.name());
+            let _inside = enter(&node.namespaces, Depth::Network).doing(operation)?;
+            let links = RouteSocket::open().and_then(|socket| socket.links()).doing(operation)?;
+            names.extend(links.into_iter().map(|link| ((node.name().to_owned(), link.index), link.name)));
+        }
+        Ok(names)
+    })
+}
+
+/// Does it on a thread of its own, in the body's namespaces.
+fn aside<T: Send + 'static>(
+    net: &Arc<Net>,
+    work: impl FnOnce(&Arc<Net>) -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
     // No channel: that one parks the thread, and could take the wake-up of an executor that parks it as well.
     let result = Arc::new((Mutex::new(None), Condvar::new()));
     let (inside, tell) = (Arc::clone(net), Arc::clone(&result));
     worker::spawn_in("netns-test".to_owned(), Arc::clone(&net.body), move |settled| {
-        let seen = settled.map(|()| {
-            let nodes = inside.nodes();
-            let plan = inside.plan_of(&nodes);
-            let snapshot = look(&inside, &nodes, &plan, body);
-            (plan, snapshot)
-        });
+        let seen = settled.and_then(|()| work(&inside));
         *tell.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
         tell.1.notify_all();
     })?;
@@ -171,7 +195,36 @@ fn host(
             Some(node) => stopped(net, node)?,
             None => Vec::new(),
         },
+        stops: stops(net, planned)?,
     })
+}
+
+/// The rules and policies of the test's own that stop packets; the calling thread is in the node.
+fn stops(net: &Net, planned: Option<&NodePlan>) -> io::Result<Vec<Stop>> {
+    let is_gateway = planned.is_some_and(|node| node.gateway.is_some());
+    let is_own = |stop: &Stop| {
+        #[cfg(feature = "kubernetes")]
+        let is_of_cluster = crate::kubernetes::is_own(&net.kubernetes, stop.family, &stop.table);
+        #[cfg(not(feature = "kubernetes"))]
+        let is_of_cluster = {
+            let _has_no_cluster = net;
+            false
+        };
+        is_of_cluster || is_gateway && gateway::is_own(stop.family, &stop.table)
+    };
+    match NftSocket::open().and_then(|socket| socket.stops()) {
+        Ok(mut stops) => {
+            stops.retain(|stop| !is_own(stop));
+            Ok(stops)
+        }
+        // A kernel without nf_tables has no rules; without nfnetlink, the request itself makes no sense to it.
+        Err(error)
+            if error.kind() == io::ErrorKind::Unsupported || error.raw_os_error() == Some(libc::EINVAL) =>
+        {
+            Ok(Vec::new())
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// What the rules of a node have stopped; the calling thread is in it.

@@ -1,13 +1,14 @@
 //! What a report is written from: plain data.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use netns_test_model::graph::{Conditions, Wire};
 
-use super::hops::{Blind, Hop, Links};
+use super::hops::{Blind, Hop, Links, answer, question};
 use crate::gateway::Stopped;
+use crate::netlink::nftables::Stop;
 use crate::netlink::state::{Address, Link, Neighbour, Protocol, Route, SocketState};
 use crate::plan::Plan;
 use crate::wire::Tally;
@@ -51,6 +52,8 @@ impl Report {
 #[derive(Debug, Default)]
 pub(super) struct Packets {
     pub(super) hops: Vec<Hop>,
+    /// What followed while the network was being looked at. They explain what was under way, and are told of no one.
+    pub(super) after: Vec<Hop>,
     pub(super) links: Links,
     /// When the body started, in nanoseconds since 1970.
     pub(super) started: u64,
@@ -69,6 +72,21 @@ impl Packets {
     /// Whether a packet may yet arrive.
     pub(super) fn is_under_way(&self, hop: &Hop) -> bool {
         hop.to.is_empty() && self.links.may_come(hop.link, hop.time, self.until)
+    }
+
+    /// Whether a node waits for the address of a neighbour, this one or any, over a link that makes it wait: what it has to send
+    /// stays there.
+    pub(super) fn waits_for(&self, node: usize, neighbour: Option<IpAddr>) -> bool {
+        let own = self.hops.iter().filter(|hop| hop.from.is_some_and(|from| from.node == node));
+        let mut asked = own.filter_map(|hop| Some((hop, question(&hop.packet)?)));
+        asked.any(|(hop, ip)| {
+            let mut answers = self.hops.iter().filter(|hop| answer(&hop.packet) == Some(ip));
+            let has_come = answers.clone().any(|hop| hop.to.iter().any(|to| to.node == node));
+            let may_come = self.links.may_come(hop.link, hop.time, self.until);
+            neighbour.is_none_or(|neighbour| neighbour == ip)
+                && !has_come
+                && (may_come || answers.any(|hop| self.is_under_way(hop)))
+        })
     }
 
     /// Whether what followed upon a packet may be among what was not recorded.
@@ -150,6 +168,8 @@ pub(super) struct Host {
     pub(super) forwards_not: Vec<&'static str>,
     /// What a router's NAT and firewall have stopped.
     pub(super) stopped: Vec<Stopped>,
+    /// What else stops packets: rules and policies of nf_tables that the test has made.
+    pub(super) stops: Vec<Stop>,
 }
 
 /// A socket and who holds it.

@@ -1,6 +1,7 @@
 //! From frames to packets on their way: who sent each over which link, and who received it. Pure.
 
 use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use netns_test_model::graph::{Conditions, Queue, Trace};
@@ -178,7 +179,8 @@ fn likeness(link: usize, frame: &Frame) -> Likeness {
     (link, frame.length, bytes)
 }
 
-/// The packets that were sent until then, in the order of their times. What is received later counts as far as it was sent before.
+/// The packets that were sent until then and those that followed, in the order of their times. What is received later counts as far as it
+/// was sent before.
 pub(super) fn hops(recorded: &Recorded, links: &Links, blind: &Blind, until: u64) -> Vec<Hop> {
     let mut hops: Vec<Hop> = Vec::new();
     // Those that were sent, by what is the same when they are received.
@@ -289,6 +291,27 @@ fn find_repeated(hops: &mut [Hop]) {
         if let Some(from) = hop.from {
             hop.is_repeated = senders.entry(from).or_default().is_repeated(&hop.packet);
         }
+    }
+}
+
+/// Whose address a neighbour is asked for. Whoever looks whether its own is taken hopes for no answer.
+pub(super) fn question(packet: &Packet) -> Option<IpAddr> {
+    if packet.ip().is_some_and(|ip| ip.source.is_unspecified()) {
+        return None;
+    }
+    match (packet.arp(), packet.icmp()) {
+        (Some(arp), _) => (arp.operation == 1).then(|| arp.target_ip.into()),
+        (None, Some(icmp)) => icmp.target.filter(|_| icmp.is_v6 && icmp.kind == 135),
+        (None, None) => None,
+    }
+}
+
+/// Whose address a neighbour says is its own.
+pub(super) fn answer(packet: &Packet) -> Option<IpAddr> {
+    match (packet.arp(), packet.icmp()) {
+        (Some(arp), _) => (arp.operation == 2).then(|| arp.sender_ip.into()),
+        (None, Some(icmp)) => icmp.target.filter(|_| icmp.is_v6 && icmp.kind == 136),
+        (None, None) => None,
     }
 }
 

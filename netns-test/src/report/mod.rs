@@ -13,11 +13,13 @@ mod hops;
 mod packet_lines;
 mod packets;
 mod page;
+mod routes;
 mod signs;
 mod suspects;
 mod text;
 mod threads;
 
+use std::collections::HashMap;
 use std::env;
 use std::io::{IsTerminal as _, stderr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -31,8 +33,9 @@ use self::data::{Failure, Report, Snapshot};
 pub(crate) use self::packets::write_packets;
 use self::text::Style;
 pub(crate) use self::threads::{Named, keep_name};
+use crate::error::Error;
 use crate::network::Net;
-use crate::panics::Record;
+use crate::panics::{self, Record};
 use crate::plan::Plan;
 use crate::{knob, sys};
 
@@ -91,8 +94,13 @@ enum Moment {
 pub(crate) struct Notes {
     setting: OnceLock<Setting>,
     taken: Mutex<Vec<Taken>>,
+    /// The names of interfaces, where nothing else was to be looked at.
+    names: OnceLock<Result<Names, Error>>,
     busy: AtomicBool,
 }
+
+/// The names of interfaces, by the node's name and the interface's index.
+type Names = HashMap<(String, u32), String>;
 
 #[derive(Clone, Copy, Debug)]
 struct Setting {
@@ -176,11 +184,23 @@ pub(crate) fn at_body_end(net: &Arc<Net>, how: &How) {
     if (may_fail || is_always) && chosen(net, how).is_none() {
         take(net, Moment::BodyEnd);
     }
+    look_up_names(net, may_fail);
+}
+
+/// Looks up what the file of packets calls interfaces, if there is to be one and no report has looked at them.
+fn look_up_names(net: &Arc<Net>, may_fail: bool) {
+    if (may_fail || net.packets.are_kept_always())
+        && net.packets.are_recorded()
+        && net.report.taken().is_empty()
+    {
+        net.report.names.get_or_init(|| collect::names(net));
+    }
 }
 
 /// The timeout has passed, and nothing is torn down yet.
 pub(crate) fn at_timeout(net: &Arc<Net>) {
     take(net, Moment::Timeout);
+    look_up_names(net, true);
 }
 
 /// The snapshot that shows a failure best.
@@ -219,9 +239,15 @@ pub(crate) fn report(net: &Arc<Net>, how: &How, passed: bool) -> Option<String> 
     if wanted == Wanted::Never || passed && wanted != Wanted::Always {
         return None;
     }
-    let made = catch_unwind(AssertUnwindSafe(|| made(net, how, passed)));
-    let text = made.unwrap_or_else(|_payload| Err("making it panicked".to_owned()));
-    Some(text.unwrap_or_else(|why_not| format!("there is no report on the network: {why_not}")))
+    let made = unless_panicked(|| made(net, how, passed));
+    Some(made.unwrap_or_else(|why_not| format!("there is no report on the network: {why_not}")))
+}
+
+/// What is made; `Err` is why there is none, in one line. What a test failed with is hidden by nothing that happens here.
+fn unless_panicked<T>(make: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    let made = catch_unwind(AssertUnwindSafe(make));
+    let made = made.unwrap_or_else(|payload| Err(format!("making it panicked: {}", panics::text(&*payload))));
+    made.map_err(|why_not| why_not.lines().map(str::trim).collect::<Vec<_>>().join("; "))
 }
 
 /// The report; `Err` is why there is none.
@@ -280,10 +306,13 @@ fn made(net: &Arc<Net>, how: &How, passed: bool) -> Result<String, String> {
     };
     let is_kept = !passed || net.packets.are_kept_always();
     let text = text::write(&report, Style { colours: shows_colours() });
-    let page = is_kept.then(|| page::page(&report)).flatten().map(|page| packets::write_page(net, &page));
-    Ok(match page {
-        Some(Err(error)) => format!("{text}\nnetns-test: {error}"),
-        None | Some(Ok(())) => text,
+    let page = || match is_kept.then(|| page::page(&report)).flatten() {
+        Some(page) => packets::write_page(net, &page).map_err(|error| error.to_string()),
+        None => Ok(()),
+    };
+    Ok(match unless_panicked(page) {
+        Err(why_not) => format!("{text}\nnetns-test: there is no page: {why_not}"),
+        Ok(()) => text,
     })
 }
 

@@ -4,11 +4,10 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use super::data::{Packets, Report};
-use super::hops::{Hop, Links, is_housekeeping};
+use super::hops::{Hop, Links, answer, is_housekeeping, question};
 use super::signs::owner;
 use super::suspects::place_name;
 use super::text::columns;
-use crate::packet::Packet;
 
 /// The most links that are shown, and the most packets of all of them.
 const MOST_LINKS: usize = 6;
@@ -55,27 +54,6 @@ pub(super) fn packet_lines(report: &Report) -> Vec<String> {
     }
     lines.extend(notes.iter().cloned());
     lines
-}
-
-/// Whose address a neighbour is asked for. Whoever looks whether its own is taken hopes for no answer.
-fn question(packet: &Packet) -> Option<IpAddr> {
-    if packet.ip().is_some_and(|ip| ip.source.is_unspecified()) {
-        return None;
-    }
-    match (packet.arp(), packet.icmp()) {
-        (Some(arp), _) => (arp.operation == 1).then(|| arp.target_ip.into()),
-        (None, Some(icmp)) => icmp.target.filter(|_| icmp.is_v6 && icmp.kind == 135),
-        (None, None) => None,
-    }
-}
-
-/// Whose address a neighbour says is its own.
-fn answer(packet: &Packet) -> Option<IpAddr> {
-    match (packet.arp(), packet.icmp()) {
-        (Some(arp), _) => (arp.operation == 2).then(|| arp.sender_ip.into()),
-        (None, Some(icmp)) => icmp.target.filter(|_| icmp.is_v6 && icmp.kind == 136),
-        (None, None) => None,
-    }
 }
 
 fn heading(report: &Report, links: &Links, link: usize) -> String {

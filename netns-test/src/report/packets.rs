@@ -1,11 +1,12 @@
 //! The packets of a test: for its report, and as a file.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs;
 
 use super::data::{Direction, Packets};
 use super::hops::{Blind, Links, hops};
 use super::signs::plural;
+use super::{Names, unless_panicked};
 use crate::capture::{self, Frame, Interface, Link, Recorded};
 use crate::error::{Doing, Error};
 use crate::network::Net;
@@ -20,6 +21,11 @@ const PAGE: &str = "packets.html";
 /// # Errors
 /// There is no such file.
 pub(crate) fn write_packets(net: &Net) -> Result<Option<Error>, Error> {
+    let written = unless_panicked(|| Ok(written(net)));
+    written.unwrap_or_else(|why_not| Err(Error::because(format!("write {FILE}"), why_not)))
+}
+
+fn written(net: &Net) -> Result<Option<Error>, Error> {
     let operation = || format!("write {FILE}");
     let recorded = match net.packets.so_far() {
         None => return Ok(None),
@@ -30,11 +36,12 @@ pub(crate) fn write_packets(net: &Net) -> Result<Option<Error>, Error> {
         Some(Ok(recorded)) => recorded,
     };
     let file = net.artifacts.directory(net.test)?.join(FILE);
-    let interfaces = interfaces(&net.plan_of(&net.nodes()), &recorded, &names(net));
+    let (names, unnamed) = names(net);
+    let interfaces = interfaces(&net.plan_of(&net.nodes()), &recorded, &names);
     let comment = format!("the test `{}`", net.test);
     let (secrets, refused) = net.secrets.read(net);
     fs::write(&file, capture::write(&recorded, &interfaces, &comment, &secrets)).doing(operation)?;
-    Ok(refused)
+    Ok(refused.or(unnamed))
 }
 
 /// Writes the page to the directory of the failed test.
@@ -43,7 +50,7 @@ pub(super) fn write_page(net: &Net, page: &str) -> Result<(), Error> {
     fs::write(&file, page).doing(|| format!("write {PAGE}"))
 }
 
-/// The packets that were sent in a time, for the report, and whether they were received until then; `Err` is why there are none, or
+/// The packets that were sent in a time, for the report, whether they were received until then, and what followed; `Err` is why there are none, or
 /// that some are missing.
 pub(super) fn between(
     net: &Net,
@@ -77,9 +84,8 @@ pub(super) fn between(
     // Those of nodes that have left are in the file alone.
     let place = |name: &String| plan.nodes.iter().position(|planned| planned.name == *name);
     let places: Vec<Option<usize>> = recorded.nodes.iter().map(place).collect();
-    let last = |frame: &Frame| if frame.is_sent() { until } else { received_until };
     let is_wanted = |frame: &mut Frame| match places[frame.node] {
-        Some(node) if (from..=last(frame)).contains(&frame.time) => {
+        Some(node) if (from..=received_until).contains(&frame.time) => {
             frame.node = node;
             true
         }
@@ -96,13 +102,20 @@ pub(super) fn between(
     });
     let links = Links::of(plan, directions);
     let blind = Blind { gap, overrun: recorded.lost.iter().map(|lost| lost.node).collect() };
-    let hops = hops(&recorded, &links, &blind, until);
-    Ok(Packets { hops, links, started: from, until, blind, notes })
+    let all = hops(&recorded, &links, &blind, until);
+    let (hops, after) = all.into_iter().partition(|hop| hop.time <= until);
+    Ok(Packets { hops, after, links, started: from, until, blind, notes })
 }
 
-/// The names of all interfaces that the network had when it was looked at, by node and index: those that a test has added, too.
-fn names(net: &Net) -> HashMap<(String, u32), String> {
-    let mut names = HashMap::new();
+/// The names of all interfaces that the network had when it was looked at, those that a test has added, too; and why they are missing.
+fn names(net: &Net) -> (Names, Option<Error>) {
+    let (mut names, refused) = match net.report.names.get() {
+        Some(Ok(names)) => (names.clone(), None),
+        Some(Err(error)) => {
+            (Names::new(), Some(Error::because("name the interfaces of the packets", error.to_string())))
+        }
+        None => (Names::new(), None),
+    };
     for taken in net.report.taken().iter() {
         let Ok((plan, snapshot)) = &taken.seen else { continue };
         for host in &snapshot.hosts {
@@ -110,11 +123,11 @@ fn names(net: &Net) -> HashMap<(String, u32), String> {
             names.extend(host.links.iter().map(|link| ((node.clone(), link.index), link.name.clone())));
         }
     }
-    names
+    (names, refused)
 }
 
 /// Every planned interface, and whatever else packets were seen on.
-fn interfaces(plan: &Plan, recorded: &Recorded, names: &HashMap<(String, u32), String>) -> Vec<Interface> {
+fn interfaces(plan: &Plan, recorded: &Recorded, names: &Names) -> Vec<Interface> {
     let planned = |node: usize| plan.nodes.iter().find(|planned| planned.name == recorded.nodes[node]);
     let mut found: BTreeMap<(usize, u32), Link> = BTreeMap::new();
     for node in 0..recorded.nodes.len() {

@@ -79,6 +79,7 @@ fn packet(report: &Report, hop: &Hop, started: u64) -> String {
         packet.tcp().is_some_and(|tcp| tcp.flags.rst),
         packet.icmp().is_some_and(|icmp| icmp.is_error()),
         is_housekeeping(packet),
+        hop.is_corrupted,
     ];
     let marks: u32 = marks.iter().enumerate().map(|(bit, &holds)| u32::from(holds) << bit).sum();
     let mut bytes = String::new();

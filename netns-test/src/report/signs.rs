@@ -7,6 +7,7 @@ use super::asked::{Refused, is_starting, refused};
 use super::data::{Host, Report, Socket};
 use super::suspects::{errors, suspects};
 use crate::gateway::Stopped;
+use crate::netlink::nftables::{Fate, Stop};
 use crate::netlink::state::{Address, Link, Route, RouteKind, RouteProtocol, SocketState};
 use crate::plan::{InterfacePlan, NodePlan, RoutePlan};
 
@@ -23,6 +24,18 @@ pub(super) struct Sign {
     /// Where; `None` is the body's own namespace.
     pub(super) node: Option<usize>,
     pub(super) text: String,
+    /// The ends of what failed, where it is about packets.
+    pub(super) ends: Vec<IpAddr>,
+}
+
+impl Sign {
+    pub(super) fn new(node: Option<usize>, text: String) -> Self {
+        Self { node, text, ends: Vec::new() }
+    }
+
+    pub(super) fn between(self, ends: impl IntoIterator<Item = IpAddr>) -> Self {
+        Self { ends: ends.into_iter().collect(), ..self }
+    }
 }
 
 /// All that stands out, most telling first.
@@ -34,19 +47,19 @@ pub(super) fn signs(report: &Report) -> Vec<Sign> {
         let rest: Vec<&str> = lines.collect();
         let last = &rest[rest.len().saturating_sub(OBITUARY - 1)..];
         let text = [&[head], last].concat().join("\n");
-        signs.push(Sign { node: Some(*node), text });
+        signs.push(Sign::new(Some(*node), text));
     }
     // Every kind for all hosts before the next kind: the most telling are of one kind, wherever they are.
     let of_hosts = |kind: fn(&Report, &Host) -> Vec<String>| {
         let hosts = report.snapshot.hosts.iter();
-        hosts.flat_map(move |host| kind(report, host).into_iter().map(|text| Sign { node: host.node, text }))
+        hosts.flat_map(move |host| kind(report, host).into_iter().map(|text| Sign::new(host.node, text)))
     };
     [interfaces, addresses, routes, refusals].into_iter().for_each(|kind| signs.extend(of_hosts(kind)));
     signs.extend(suspects(report));
-    [stopped, waiting, neighbours].into_iter().for_each(|kind| signs.extend(of_hosts(kind)));
+    [stopped, counted_stops, waiting, neighbours].into_iter().for_each(|kind| signs.extend(of_hosts(kind)));
     signs.extend(counters(report));
     signs.extend(errors(report));
-    signs.extend(of_hosts(added_addresses));
+    [uncounted_stops, added_addresses].into_iter().for_each(|kind| signs.extend(of_hosts(kind)));
     signs
 }
 
@@ -57,6 +70,58 @@ fn stopped(_: &Report, host: &Host) -> Vec<String> {
         format!("{packets} stopped by its {}: {}", stopped.by, stopped.why)
     };
     host.stopped.iter().map(line).collect()
+}
+
+/// The most rules of one node that are named one by one.
+const MOST_STOPS: usize = 3;
+
+/// The rules of the test's own that have stopped something, as their counters say.
+fn counted_stops(_: &Report, host: &Host) -> Vec<String> {
+    let line = |stop: &Stop| {
+        let packets = stop.counted.map(|counted| counted.packets).filter(|packets| *packets > 0)?;
+        let fate = match stop.fate {
+            Fate::Dropped => "dropped",
+            Fate::Rejected => "rejected",
+        };
+        Some((packets, format!("{} {fate} by {}", plural(packets, "packet was", "packets were"), rule(stop))))
+    };
+    let mut lines: Vec<(u64, String)> = host.stops.iter().filter_map(line).collect();
+    lines.sort_by_key(|(packets, _)| std::cmp::Reverse(*packets));
+    let more = lines.len().saturating_sub(MOST_STOPS);
+    let mut texts: Vec<String> = lines.into_iter().take(MOST_STOPS).map(|(_, text)| text).collect();
+    if more > 0 {
+        texts.push(format!(
+            "{} packets as well",
+            plural(more as u64, "more rule stopped", "more rules stopped")
+        ));
+    }
+    texts
+}
+
+/// Those of which nobody knows, as they have no counter.
+fn uncounted_stops(_: &Report, host: &Host) -> Vec<String> {
+    let uncounted: Vec<&Stop> = host.stops.iter().filter(|stop| stop.counted.is_none()).collect();
+    let mut names: Vec<String> = uncounted.iter().take(MOST_STOPS).map(|stop| rule(stop)).collect();
+    let more = uncounted.len().saturating_sub(MOST_STOPS);
+    if more > 0 {
+        names.push(plural(more as u64, "more rule", "more rules"));
+    }
+    match names.is_empty() {
+        true => Vec::new(),
+        false => {
+            vec![format!("packets may have been stopped, which nothing counts, by {}", names.join(", "))]
+        }
+    }
+}
+
+/// A rule as nft(8) would name it: it prints handles with `-a`.
+fn rule(stop: &Stop) -> String {
+    let chain = format!("`{} {} {}`", stop.family, stop.table, stop.chain);
+    match &stop.rule {
+        None => format!("the policy of {chain}"),
+        Some((handle, None)) => format!("the rule {handle} of {chain}"),
+        Some((handle, Some(comment))) => format!("the rule {handle} of {chain} ({comment})"),
+    }
 }
 
 fn plan<'a>(report: &'a Report, host: &Host) -> Option<&'a NodePlan> {
@@ -396,6 +461,10 @@ fn neighbours(report: &Report, host: &Host) -> Vec<String> {
         .filter(|neighbour| neighbour.is_silent())
         .map(|neighbour| {
             let name = link(host, neighbour.link).map_or("?", |link| &link.name);
+            if host.node.is_some_and(|node| report.packets.waits_for(node, Some(neighbour.ip))) {
+                let ip = neighbour.ip;
+                return format!("the neighbour {ip} on {name} has not answered yet: its link makes it wait");
+            }
             let who = match (holder(report, neighbour.ip), owner(report, neighbour.ip)) {
                 (Some(node), _) => format!("it is an address of `{}`", report.place(Some(node))),
                 (None, Some(node)) => format!("`{}` does not have it now", report.place(Some(node))),
@@ -578,7 +647,7 @@ fn counters(report: &Report) -> impl Iterator<Item = Sign> {
         report.snapshot.hosts.iter().filter_map(move |host| {
             let count = host.counters.sum(word.names).saturating_sub(host.counters.sum(word.but));
             let text = || format!("{} {}", plural(count, word.one, word.many), word.rest);
-            (count > 0).then(|| Sign { node: host.node, text: text() })
+            (count > 0).then(|| Sign::new(host.node, text()))
         })
     })
 }

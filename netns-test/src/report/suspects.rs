@@ -1,6 +1,6 @@
 //! What stands out among the packets: what did not arrive, went the wrong way, or was refused by ICMP. Pure.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 
 use super::asked::{unanswered, unanswered_dns};
@@ -79,17 +79,19 @@ fn lost(report: &Report, hops: &[Hop], links: &Links) -> Vec<Sign> {
                 ": of {size} B, they are larger than the MTU of {name}, {mtu}, and nobody tells the sender"
             );
         }
-        Sign { node: Some(from.node), text }
+        let ends = lost.iter().filter_map(|hop| hop.packet.ip()).flat_map(|ip| [ip.source, ip.destination]);
+        let ends: BTreeSet<IpAddr> = ends.collect();
+        Sign::new(Some(from.node), text).between(ends)
     });
     signs.collect()
 }
 
 /// Packets that came to a host which is not the one that they are for.
 fn misrouted(report: &Report, hops: &[Hop]) -> Vec<Sign> {
-    let mut groups: BTreeMap<(usize, IpAddr, Option<usize>), usize> = BTreeMap::new();
+    let mut groups: BTreeMap<(usize, IpAddr, Option<usize>), (usize, IpAddr)> = BTreeMap::new();
     // The last that each node sent under some addresses: its number.
     let mut sent: HashMap<(usize, IpAddr, IpAddr), usize> = HashMap::new();
-    for (index, hop) in hops.iter().enumerate() {
+    for (index, hop) in hops.iter().chain(&report.packets.after).enumerate() {
         if let (Some(from), Some(ip)) = (hop.from, hop.packet.ip()) {
             sent.insert((from.node, ip.source, ip.destination), index);
         }
@@ -109,10 +111,11 @@ fn misrouted(report: &Report, hops: &[Hop]) -> Vec<Sign> {
         let is_wrong =
             is_for_one && is_taken && !planned.forwards && !takes_all(report, to.node) && !is_excused;
         if is_wrong && target.is_some_and(|target| target != to.node) {
-            *groups.entry((to.node, ip.destination, hop.from.map(|from| from.node))).or_default() += 1;
+            let from = hop.from.map(|from| from.node);
+            groups.entry((to.node, ip.destination, from)).or_insert((0, ip.source)).0 += 1;
         }
     }
-    let signs = groups.into_iter().map(|((node, ip, from), count)| {
+    let signs = groups.into_iter().map(|((node, ip, from), (count, asked))| {
         let sender = from.map(|from| format!("`{}`", report.place(Some(from))));
         // Whoever sent them over this link took this node for the way.
         let whose = sender.as_ref().map_or("somebody's route".to_owned(), |sender| format!("the route of {sender}"));
@@ -125,7 +128,7 @@ fn misrouted(report: &Report, hops: &[Hop]) -> Vec<Sign> {
             "{packets}{sent} for {} ({ip}) came here, where {they} not passed on: {whose} leads the wrong way",
             name(report, ip)
         );
-        Sign { node: Some(node), text }
+        Sign::new(Some(node), text).between([ip, asked])
     });
     signs.collect()
 }
@@ -141,7 +144,7 @@ fn unmapped(report: &Report, hops: &[Hop]) -> Vec<Sign> {
     let ends = |hop: &Hop| hop.packet.source().zip(hop.packet.destination());
     // The last that each node sent from one to another: its number. How much of it is in a packet differs on the way.
     let mut sent: HashMap<(usize, SocketAddr, SocketAddr), usize> = HashMap::new();
-    for (index, hop) in hops.iter().enumerate() {
+    for (index, hop) in hops.iter().chain(&report.packets.after).enumerate() {
         if let (Some(from), Some((source, destination))) = (hop.from, ends(hop)) {
             sent.insert((from.node, source, destination), index);
         }
@@ -189,7 +192,7 @@ fn unmapped(report: &Report, hops: &[Hop]) -> Vec<Sign> {
             endpoint(report, source),
             destination.port()
         );
-        Sign { node: Some(node), text }
+        Sign::new(Some(node), text)
     });
     signs.collect()
 }
@@ -217,7 +220,7 @@ pub(super) fn errors(report: &Report) -> Vec<Sign> {
     }
     let signs = groups.into_iter().map(|((node, text), count)| {
         let times = if count > 1 { format!(" ({count} times)") } else { String::new() };
-        Sign { node: Some(node), text: format!("{text}{times}") }
+        Sign::new(Some(node), format!("{text}{times}"))
     });
     signs.collect()
 }

@@ -9,11 +9,14 @@ use std::{env, fs};
 use netns_test_model::{Family, Shape, Topology};
 
 use super::data::{Counters, Failure, Host, Packets, Program, Report, Snapshot, Socket, Thread};
+use super::hops::{Hop, Place};
 use super::text::{Style, write};
+use super::unless_panicked;
 use crate::netlink::state::{
     Address, Link, LinkStats, Neighbour, NeighbourState, OperState, Protocol, Route, RouteKind,
     RouteProtocol, Scope, SocketState,
 };
+use crate::packet::Packet;
 use crate::plan::{NodePlan, plan};
 
 #[track_caller]
@@ -251,4 +254,79 @@ fn what_is_found_out_late_says_so() {
         text.contains("1 connection attempt was refused here") && !text.contains("listens here\n"),
         "{text}"
     );
+}
+
+#[test]
+fn a_report_that_cannot_be_made_says_so_in_one_line() {
+    let panicked = unless_panicked(|| -> Result<(), String> { panic!("on purpose") });
+    assert_eq!(panicked, Err("making it panicked: on purpose".to_owned()));
+    let refused = unless_panicked(|| -> Result<(), String> { Err("one\n  two".to_owned()) });
+    assert_eq!(refused, Err("one; two".to_owned()));
+    assert_eq!(unless_panicked(|| Ok(1)), Ok(1));
+}
+
+/// A packet of TCP from port 999 of the first node to port 80 of the second, or back.
+fn tcp(report: &Report, sender: usize, flags: u8, numbers: [u32; 2], time: u64) -> Hop {
+    let (last, peer) = (sender as u8 + 1, 2 - sender as u8);
+    let ports = [999_u16, 80];
+    let ends = [10, 0, 0, last, 10, 0, 0, peer];
+    let ip = [&[0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0, 0][..], &ends].concat();
+    let ports = [ports[sender].to_be_bytes(), ports[1 - sender].to_be_bytes()].concat();
+    let numbers = numbers.map(u32::to_be_bytes).concat();
+    let ethernet = [2, 0, 0, 0, 0, peer, 2, 0, 0, 0, 0, last, 8, 0];
+    let bytes = [&ethernet[..], &ip, &ports, &numbers, &[0x50, flags, 0xff, 0xff, 0, 0, 0, 0]].concat();
+    let place = |node: usize| Place { node, interface: report.plan.nodes[node].interfaces[0].index };
+    Hop {
+        time,
+        link: None,
+        from: Some(place(sender)),
+        to: vec![place(1 - sender)],
+        came: time,
+        is_corrupted: false,
+        is_lost: false,
+        is_repeated: false,
+        packet: Packet::decode(bytes),
+    }
+}
+
+#[test]
+fn what_is_answered_as_the_network_is_looked_at_is_answered() {
+    const SYN: u8 = 2;
+    const SYN_ACK: u8 = 0x12;
+    let mut report = network(&["client", "server"], Shape::Star, Family::V4);
+    report.packets.until = 1000;
+    report.packets.hops = vec![tcp(&report, 0, SYN, [7, 0], 999)];
+    let asked =
+        "client asked server:80 for a connection, 1 time (SYN): it arrived here, and nothing was answered";
+    let text = write(&report, Style { colours: false });
+    assert!(text.contains(asked), "{text}");
+    // And nobody who is asked again has answered.
+    let again = tcp(&report, 0, SYN, [7, 0], 1001);
+    report.packets.after = vec![Hop { is_repeated: true, ..again }];
+    let text = write(&report, Style { colours: false });
+    assert!(text.contains(asked) && text.matches("Flags [S]").count() <= 1, "{text}");
+    report.packets.after = vec![tcp(&report, 1, SYN_ACK, [70, 8], 1001)];
+    let text = write(&report, Style { colours: false });
+    assert!(!text.contains("asked"), "{text}");
+}
+
+#[test]
+fn routes_are_those_of_who_failed_to_reach_whom() {
+    let mut report = network(&["client", "router", "other", "server"], Shape::Line, Family::V4);
+    let routes = |report: &Report| -> Vec<String> {
+        let text = write(report, Style { colours: false });
+        let lines = text.split_once("\nRoutes\n").map_or("", |(_, lines)| lines);
+        lines.lines().take_while(|line| line.starts_with("  ")).map(|line| line.trim().to_owned()).collect()
+    };
+    assert_eq!(routes(&report), [""; 0]);
+    let client = socket(SocketState::SynSent, "10.0.0.1:4000", Some("10.0.0.4:80"));
+    report.snapshot.hosts[0].sockets = vec![client];
+    // There and back; nobody saw a packet between them.
+    let there = "client  10.0.0.4 via 10.1.0.2 dev eth0 src 10.0.0.1";
+    let back = "server  10.0.0.1 via 10.1.2.1 dev eth0 src 10.0.0.4";
+    assert_eq!(routes(&report), [there, back]);
+    // Where nothing found a way, it may be any.
+    report.snapshot.hosts[2].counters = counters("IpOutNoRoutes 1\n");
+    let all = routes(&report);
+    assert_eq!(all.iter().filter(|line| line.starts_with("other ")).count(), 3, "{all:?}");
 }

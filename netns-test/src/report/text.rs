@@ -8,7 +8,8 @@ use netns_test_model::graph::Wire;
 use super::data::{Host, Report, Socket};
 use super::drawing::draw;
 use super::packet_lines::{packet_lines, time};
-use super::signs::{Sign, address, signs, unusual_routes};
+use super::routes::routes;
+use super::signs::{Sign, address, signs};
 use crate::netlink::state::SocketState;
 use crate::wire::Tally;
 
@@ -54,7 +55,10 @@ pub(super) fn write(report: &Report, style: Style) -> String {
     let mut text = style.heading(&title(report));
     let sections = [
         ("Panics", failures(report)),
-        ("Faults that the test made", shorten(report.snapshot.faults.clone(), MOST_LINES, "fault", "faults")),
+        (
+            "What the test did to the network",
+            shorten(report.snapshot.faults.clone(), MOST_LINES, "line", "lines"),
+        ),
         ("What stands out", shorten(sign_lines(report, &signs), MOST_LINES, "line", "lines")),
         ("Still running", shorten(running(report), MOST_LINES, "line", "lines")),
         ("Network", draw(report, &first)),
@@ -63,7 +67,7 @@ pub(super) fn write(report: &Report, style: Style) -> String {
         ("Packets", packet_lines(report)),
         ("Log", log_lines(report)),
         ("Sockets", shorten(sockets(report), MOST_LINES, "socket", "sockets")),
-        ("Routes that were added", shorten(routes(report), MOST_LINES, "route", "routes")),
+        ("Routes", shorten(routes(report, &signs, MOST_LINES), MOST_LINES, "route", "routes")),
         ("Not known", shorten(report.snapshot.gaps.clone(), MOST_LINES, "line", "lines")),
     ];
     for (heading, lines) in sections.iter().filter(|(_, lines)| !lines.is_empty()) {
@@ -369,16 +373,6 @@ fn queues(socket: &Socket) -> String {
         (_, 0, sent) => format!("{sent} B unacknowledged"),
         (_, received, sent) => format!("{received} B unread, {sent} B unacknowledged"),
     }
-}
-
-fn routes(report: &Report) -> Vec<String> {
-    let mut rows = Vec::new();
-    for host in &report.snapshot.hosts {
-        for route in unusual_routes(report, host) {
-            rows.push(vec![report.place(host.node).to_owned(), route.with_names(&host.links).to_string()]);
-        }
-    }
-    columns(&rows, 2)
 }
 
 /// Rows of cells as lines, each column as wide as its widest cell, with `gap` spaces between; empty columns are left out.

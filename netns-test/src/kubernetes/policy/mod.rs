@@ -146,6 +146,14 @@ pub(crate) fn stopped(state: &State, node: &str) -> io::Result<Vec<Stopped>> {
     Ok(stopped)
 }
 
+/// Whether a table is one of those of a cluster's nodes and pods.
+pub(crate) fn is_own(state: &State, family: &str, table: &str) -> bool {
+    let of_redirection = table == "redirect" || table.starts_with("redirect/");
+    let is_named =
+        rules::table().is(family, table) || family == "inet" && (table == "kube-proxy" || of_redirection);
+    is_named && !state.view().pods.is_empty()
+}
+
 impl View {
     /// The policies that isolate a pod in a direction.
     fn isolating(&self, pod: &PodView, direction: PolicyType) -> impl Iterator<Item = &PolicyEntry> {

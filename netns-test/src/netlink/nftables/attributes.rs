@@ -82,6 +82,10 @@ pub(super) fn find(bytes: &[u8], kind: u16) -> Option<&[u8]> {
     read(bytes).find(|(found, _)| *found == kind).map(|(_, value)| value)
 }
 
+pub(super) fn u32_of(value: &[u8]) -> Option<u32> {
+    value.try_into().ok().map(u32::from_be_bytes)
+}
+
 pub(super) fn u64_of(value: &[u8]) -> Option<u64> {
     value.try_into().ok().map(u64::from_be_bytes)
 }

@@ -9,6 +9,7 @@ mod field;
 mod read;
 mod rule;
 mod set;
+mod stops;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ pub(crate) use self::{
     read::{ListedElement, ListedRule},
     rule::{CtState, CtStatus, Rule},
     set::{Set, Type},
+    stops::{Fate, Stop},
     table::{Chain, ChainKind, Family, Hook, Table},
 };
 #[cfg(any(test, feature = "kubernetes"))]
@@ -84,15 +86,23 @@ impl NftSocket {
     /// The rules of a table, or of one of its chains.
     pub(crate) fn rules(&self, table: &Table, chain: Option<&Chain>) -> io::Result<Vec<ListedRule>> {
         let request = read::rules_of(table, chain);
-        self.dump(&request, |payload| Ok(read::rule(payload)))
+        self.dump(&request, |payload| Ok(read::rule(payload.get(HEADER_LEN..).unwrap_or_default())))
     }
 
     /// What is in a set or map.
     pub(crate) fn elements(&self, set: &Set) -> io::Result<Vec<ListedElement>> {
         let Some(table) = &set.table else { return Ok(Vec::new()) };
         let request = read::elements_of(table, set);
-        let lists = self.dump(&request, |payload| Ok(Some(read::elements(payload))))?;
+        let elements = |payload: &[u8]| read::elements(payload.get(HEADER_LEN..).unwrap_or_default());
+        let lists = self.dump(&request, |payload| Ok(Some(elements(payload))))?;
         Ok(lists.into_iter().flatten().collect())
+    }
+
+    /// All rules and policies that stop packets, of all tables.
+    pub(crate) fn stops(&self) -> io::Result<Vec<Stop>> {
+        let mut stops = self.dump(&stops::all_rules(), |payload| Ok(stops::rule(payload)))?;
+        stops.extend(self.dump(&stops::all_chains(), |payload| Ok(stops::policy(payload)))?);
+        Ok(stops)
     }
 
     /// Forgets all connections of the namespace (conntrack(8)'s `-F`).
@@ -113,9 +123,7 @@ impl NftSocket {
         decode: impl Fn(&[u8]) -> Result<Option<T>, netlink_packet_core::DecodeError>,
     ) -> io::Result<Vec<T>> {
         let entries = self.channel.dump(request, |kind, payload| match kind >> 8 {
-            subsystem if subsystem == libc::NFNL_SUBSYS_NFTABLES as u16 => {
-                decode(payload.get(HEADER_LEN..).unwrap_or_default())
-            }
+            subsystem if subsystem == libc::NFNL_SUBSYS_NFTABLES as u16 => decode(payload),
             _ => Ok(None),
         });
         entries.map_err(|error| match error.raw_os_error() {

@@ -81,21 +81,30 @@ pub(crate) struct Counted {
 pub(super) fn rule(attributes: &[u8]) -> Option<ListedRule> {
     let handle = find(attributes, NFTA_RULE_HANDLE).and_then(u64_of)?;
     let expressions = find(attributes, NFTA_RULE_EXPRESSIONS).unwrap_or_default();
-    let counted = read(expressions)
-        .map(|(_, expression)| expression)
-        .find(|expression| find(expression, NFTA_EXPR_NAME).map(text_of).as_deref() == Some("counter"))
-        .and_then(|expression| find(expression, NFTA_EXPR_DATA))
-        .map(|counter| {
-            let number = |kind| find(counter, kind).and_then(u64_of).unwrap_or_default();
-            Counted { packets: number(NFTA_COUNTER_PACKETS), bytes: number(NFTA_COUNTER_BYTES) }
-        });
+    let counted = counted(expressions);
     let chain = find(attributes, NFTA_RULE_CHAIN).map(text_of)?;
     let comment = find(attributes, NFTA_RULE_USERDATA).and_then(comment);
     Some(ListedRule { chain, handle, comment, counted })
 }
 
+/// What has come to the counter of a rule.
+pub(super) fn counted(expressions: &[u8]) -> Option<Counted> {
+    read(expressions)
+        .map(|(_, expression)| expression)
+        .find(|expression| find(expression, NFTA_EXPR_NAME).map(text_of).as_deref() == Some("counter"))
+        .and_then(|expression| find(expression, NFTA_EXPR_DATA))
+        .map(Counted::of)
+}
+
+impl Counted {
+    pub(super) fn of(counter: &[u8]) -> Self {
+        let number = |kind| find(counter, kind).and_then(u64_of).unwrap_or_default();
+        Self { packets: number(NFTA_COUNTER_PACKETS), bytes: number(NFTA_COUNTER_BYTES) }
+    }
+}
+
 /// The comment among what users noted on a rule: kind, length and value of each.
-fn comment(mut user_data: &[u8]) -> Option<String> {
+pub(super) fn comment(mut user_data: &[u8]) -> Option<String> {
     while let [kind, len, rest @ ..] = user_data {
         let (value, behind) = rest.split_at_checked(usize::from(*len))?;
         if *kind == UDATA_COMMENT {

@@ -35,6 +35,19 @@ impl Family {
         number as u8
     }
 
+    /// The name of a number, of whatever family.
+    pub(super) fn name_of(number: u8) -> &'static str {
+        match libc::c_int::from(number) {
+            libc::NFPROTO_INET => "inet",
+            libc::NFPROTO_IPV4 => "ip",
+            libc::NFPROTO_IPV6 => "ip6",
+            libc::NFPROTO_NETDEV => "netdev",
+            libc::NFPROTO_ARP => "arp",
+            libc::NFPROTO_BRIDGE => "bridge",
+            _ => "?",
+        }
+    }
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Inet => "inet",
@@ -75,6 +88,11 @@ impl Table {
 
     pub(super) fn attributes(&self) -> Attributes {
         Attributes::new().text(NFTA_TABLE_NAME, &self.name)
+    }
+
+    /// Whether it is the one with this family and name.
+    pub(crate) fn is(&self, family: &str, name: &str) -> bool {
+        self.family.name() == family && self.name == name
     }
 
     /// `inet filter`

@@ -9,12 +9,13 @@ const make = (name, text = "", attributes = {}) => {
 };
 
 // What each packet is: [time in µs, from, to, link, marks, kind, summary, headers, hexadecimal bytes, length].
-const LOST = 1, AGAIN = 2, RESET = 4, ERROR = 8, HOUSEKEEPING = 16, LOG = 32;
+const LOST = 1, AGAIN = 2, RESET = 4, ERROR = 8, HOUSEKEEPING = 16, CORRUPTED = 32, LOG = 64;
+const WRONG = LOST | AGAIN | RESET | ERROR | CORRUPTED;
 const ROW = 36, HEAD = 24;
 const packets = data.packets.map(([time, from, to, link, marks, kind, summary, headers, bytes, length]) =>
   ({ time, from, to, link, marks, kind, summary, headers, bytes, length }));
 const logs = data.logs.map(([time, node, text]) =>
-  ({ time, from: node, to: [], marks: LOG, kind: "log", summary: text, headers: [], bytes: "", length: 0 }));
+  ({ time, from: node, to: [], marks: LOG, kind: "log", summary: node === null ? `the body: ${text}` : text, headers: [], bytes: "", length: 0 }));
 const rows = packets.concat(logs);
 rows.sort((left, right) => left.time - right.time);
 
@@ -93,8 +94,8 @@ let shown = [], columns = [], selected = null;
 function filter() {
   const text = $("search").value.toLowerCase(), kind = $("protocol").value;
   shown = rows.filter((row) =>
-    (!(row.marks & HOUSEKEEPING) || $("housekeeping").checked || row.marks & LOST) &&
-    (!$("trouble").checked || row.marks & (LOST | AGAIN | RESET | ERROR | LOG)) &&
+    (!(row.marks & HOUSEKEEPING) || $("housekeeping").checked || row.marks & (LOST | CORRUPTED)) &&
+    (!$("trouble").checked || row.marks & (WRONG | LOG)) &&
     (!kind || row.kind === kind) &&
     (!text || row.summary.toLowerCase().includes(text)) &&
     (row.marks & LOG && row.from === null || [row.from, ...row.to].some((node) => node !== null && !off.has(node))));
@@ -105,7 +106,10 @@ function filter() {
   drawMap();
 }
 
-const TROUBLE = [[LOST, "lost", "✗ did not arrive"], [AGAIN, "again", "↻ once more"], [RESET, "lost", "✗ reset"], [ERROR, "error", "✗ error"]];
+const TROUBLE = [
+  [LOST, "lost", "✗ did not arrive"], [CORRUPTED, "lost", "✗ corrupted on its way"], [AGAIN, "again", "↻ once more"],
+  [RESET, "lost", "✗ reset"], [ERROR, "error", "✗ error"],
+];
 for (const [mark, name, word] of TROUBLE) {
   const count = rows.filter((row) => row.marks & mark).length;
   if (count) $("tally").append(make("span", `${count} ${word}`, { style: `color: var(--${name})` }));
@@ -135,7 +139,7 @@ function drawMap() {
   pen.fillStyle = color("raised");
   pen.fillRect(0, 0, width, height);
   shown.forEach(({ marks }, index) => {
-    if (!(marks & (LOST | AGAIN | RESET | ERROR))) return;
+    if (!(marks & WRONG)) return;
     pen.fillStyle = color(ink(marks));
     pen.fillRect(2, height * index / shown.length, width - 4, Math.max(2, height / shown.length - 1));
   });
@@ -166,6 +170,9 @@ function draw() {
   pen.font = "600 12px system-ui, sans-serif";
   pen.textAlign = "center";
   for (const node of columns) pen.fillText(cut(pen, data.nodes[node].name, step - 4), at(node), 16);
+  pen.textAlign = "right";
+  pen.fillStyle = color("faint");
+  pen.fillText("ms", left - 8, 16);
 }
 
 function line(pen, x, y, otherX, otherY) {
@@ -182,7 +189,7 @@ function cut(pen, text, width) {
 }
 
 function ink(marks) {
-  if (marks & (LOST | RESET)) return "lost";
+  if (marks & (LOST | RESET | CORRUPTED)) return "lost";
   if (marks & ERROR) return "error";
   if (marks & AGAIN) return "again";
   if (marks & LOG) return "log";
