@@ -33,7 +33,6 @@ use self::data::{Failure, Report, Snapshot};
 pub(crate) use self::packets::write_packets;
 use self::text::Style;
 pub(crate) use self::threads::{Named, keep_name};
-use crate::error::Error;
 use crate::network::Net;
 use crate::panics::{self, Record};
 use crate::plan::Plan;
@@ -95,7 +94,7 @@ pub(crate) struct Notes {
     setting: OnceLock<Setting>,
     taken: Mutex<Vec<Taken>>,
     /// The names of interfaces, where nothing else was to be looked at.
-    names: OnceLock<Result<Names, Error>>,
+    names: OnceLock<Result<Names, String>>,
     busy: AtomicBool,
 }
 
@@ -193,7 +192,7 @@ fn look_up_names(net: &Arc<Net>, may_fail: bool) {
         && net.packets.are_recorded()
         && net.report.taken().is_empty()
     {
-        net.report.names.get_or_init(|| collect::names(net));
+        net.report.names.get_or_init(|| collect::names(net).map_err(|error| error.to_string()));
     }
 }
 

@@ -112,7 +112,7 @@ fn names(net: &Net) -> (Names, Option<Error>) {
     let (mut names, refused) = match net.report.names.get() {
         Some(Ok(names)) => (names.clone(), None),
         Some(Err(error)) => {
-            (Names::new(), Some(Error::because("name the interfaces of the packets", error.to_string())))
+            (Names::new(), Some(Error::because("name the interfaces of the packets", error.clone())))
         }
         None => (Names::new(), None),
     };
