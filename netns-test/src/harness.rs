@@ -299,6 +299,8 @@ fn wait(test: &TestCase, progress: &mpsc::Receiver<Progress>, stop: &Stop, claim
     let mut body_ended = false;
     // How long a body may take to end that has panicked in time, or has been told that a wait gave up.
     let mut ends_until = None;
+    // Whether the body had not ended when its time was over.
+    let mut is_late = false;
     loop {
         let deadline = net.as_ref().filter(|_| !body_ended).and_then(|net| net.clock.deadline());
         let deadline = ends_until.filter(|_| !body_ended).or(deadline);
@@ -309,6 +311,11 @@ fn wait(test: &TestCase, progress: &mpsc::Receiver<Progress>, stop: &Stop, claim
         match received {
             Ok(Progress::Started(started)) => net = Some(started),
             Ok(Progress::BodyEnded) => body_ended = true,
+            // The time that it got was for the words of a failure.
+            Ok(Progress::Ended(Ending::Ran(Ok(code)), leftovers)) if is_late && code == ExitCode::SUCCESS => {
+                let limit = net.as_ref().and_then(|net| net.clock.limit).unwrap_or_default();
+                return (net, Ending::TimedOut(limit), leftovers);
+            }
             Ok(Progress::Ended(ending, leftovers)) => return (net, ending, leftovers),
             // What looks at a panic takes its time, and that is not the body's.
             Err(RecvTimeoutError::Timeout)
@@ -316,6 +323,7 @@ fn wait(test: &TestCase, progress: &mpsc::Receiver<Progress>, stop: &Stop, claim
                     && net.as_ref().is_some_and(|net| net.witness.let_panics_be_seen()) =>
             {
                 ends_until = Some(Instant::now() + panics::UNWINDING);
+                is_late = !claimed.load(Ordering::Acquire);
             }
             // On a machine that stalls the time between the two may be over before the body has its turn.
             Err(RecvTimeoutError::Timeout)
@@ -323,6 +331,7 @@ fn wait(test: &TestCase, progress: &mpsc::Receiver<Progress>, stop: &Stop, claim
                     && net.as_ref().is_some_and(|net| net.own_failure.get().is_some()) =>
             {
                 ends_until = Some(Instant::now() + LAST_WORDS);
+                is_late = !claimed.load(Ordering::Acquire);
             }
             Err(RecvTimeoutError::Timeout) => {
                 if let (false, Some(net)) = (claimed.swap(true, Ordering::AcqRel), &net) {

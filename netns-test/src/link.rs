@@ -291,10 +291,13 @@ impl LinkHandle {
             false => conditions.to_string(),
         };
         let sender = match sides {
-            [side] => self.end_name(*side).map(|end| format!("what `{end}` sends over ")),
-            _ => None,
+            [side] => match self.end_name(*side) {
+                Some(end) => format!("what `{end}` sends over "),
+                None => "what the switch sends over ".to_owned(),
+            },
+            _ => String::new(),
         };
-        let text = format!("{}`{self}` is changed: {what}", sender.unwrap_or_default());
+        let text = format!("{sender}`{self}` is changed: {what}");
         changed.note = Some(self.net.faults.begin_change(&text, place));
         Ok(changed)
     }
@@ -503,11 +506,12 @@ impl ChangedConditions {
                 result => result,
             }
         };
-        if let Some(note) = self.note.take() {
+        let sides = std::mem::take(&mut self.sides);
+        let ended = sides.into_iter().map(put_back).fold(Ok(()), Result::and);
+        if let (Ok(()), Some(note)) = (&ended, self.note.take()) {
             net.faults.end_change(note);
         }
-        let sides = std::mem::take(&mut self.sides);
-        sides.into_iter().map(put_back).fold(Ok(()), Result::and)
+        ended
     }
 }
 

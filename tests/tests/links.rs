@@ -202,7 +202,11 @@ async fn tcp_and_segments_of_udp_are_single_packets(a: Node, b: Node, network: N
     let mut arrived = 0;
     for _ in 0..500 {
         let before = direction.tally()?.sent;
-        of_a.send(&[7; 20_000]).await?;
+        match of_a.send(&[7; 20_000]).await {
+            // As older kernels have it where checksums are not postponed.
+            Err(error) if arrived == 0 && error.raw_os_error() == Some(libc::EIO) => return Ok(()),
+            sent => sent?,
+        };
         let seen = |_: &Node| Ok(direction.tally()?.sent >= before + 20);
         a.wait_until("the wire to have seen the segments", seen).await?;
         arrived += received_within(&of_b, ms(1)).await?.len();

@@ -479,9 +479,12 @@ async fn a_change_that_is_refused_half_way_changes_nothing(
     let socket = host.bind_udp("0.0.0.0:5000").await?;
     let kept = stun.sees(&socket, 0, 0).await?;
     let before = gateway.mappings()?;
-    let settings = "/proc/sys";
+    // Hosts have mounts of their own elsewhere below /proc/sys.
+    let settings = "/proc/sys/net";
     mount(Some(settings), settings, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
-    let read_only = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
+    // Flags that are not repeated would be cleared, which a user namespace may not do.
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    let read_only = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY | flags;
     mount(None::<&str>, settings, None::<&str>, read_only, None::<&str>)?;
     for refused in [gateway.set_nat(Nat::cgnat()), gateway.set_firewall(Firewall::Corporate)] {
         let error = refused.expect_err("a setting is refused").to_string();

@@ -123,14 +123,17 @@ impl ChangedRouter {
             // With the network, all of it is gone.
             return Ok(());
         };
-        net.faults.end_change(note);
         let operation = || format!("put back what `{}` does at its uplink", self.node.name());
         let mut changes = changes(&self.node);
         changes.changes.retain(|(other, _)| *other != number);
         match enforce(&self.node, &mut changes, operation) {
             // Torn down meanwhile.
             Err(_) if net.has_ended() => Ok(()),
-            enforced => enforced,
+            Ok(()) => {
+                net.faults.end_change(note);
+                Ok(())
+            }
+            refused => refused,
         }
     }
 }

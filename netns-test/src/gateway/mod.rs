@@ -50,8 +50,9 @@ pub(crate) fn stopped(gateway: &GatewayPlan) -> io::Result<Vec<Stopped>> {
 }
 
 /// Whether a table is the one of what a router does.
-pub(crate) fn is_own(family: &str, table: &str) -> bool {
-    filter::table().is(family, table) || translate::table().is(family, table)
+pub(crate) fn is_own(gateway: &GatewayPlan, family: &str, table: &str) -> bool {
+    gateway.firewall != Firewall::Open && filter::table().is(family, table)
+        || gateway.nat.is_some() && translate::table().is(family, table)
 }
 
 /// Has the calling thread's network namespace, a router's, do what the plan says. No packet has passed it yet.

@@ -49,10 +49,7 @@ impl Node {
             IpAddr::V6(ip) if ip.is_unicast_link_local() => {
                 Some("a link-local address is one of every link: write another of the gateway's")
             }
-            IpAddr::V4(_) if destination.is_ipv6() => {
-                Some("no gateway of IPv6 packets has an IPv4 address: write its IPv6 address")
-            }
-            _ => None,
+            _ => of_family(destination, gateway).err(),
         };
         if let Some(cause) = cause {
             return Err(Error::because(operation(), cause));
@@ -75,6 +72,7 @@ impl Node {
         let (destination, gateway) = (destination.into(), gateway.into());
         let operation =
             || format!("remove route {destination}/{prefix_len} via {gateway} from `{}`", self.name());
+        of_family(destination, gateway).map_err(|cause| Error::because(operation(), cause))?;
         remove(self, Route::via(destination, prefix_len, gateway), operation)
     }
 }
@@ -110,6 +108,16 @@ impl Interface {
         let destination = destination.into();
         let operation = || format!("remove route {destination}/{prefix_len} from `{self}`");
         remove(self.node(), Route::on_link(destination, prefix_len, self.index()), operation)
+    }
+}
+
+/// Whether a gateway can pass on packets of this family: IPv4 has gateways of both.
+fn of_family(destination: IpAddr, gateway: IpAddr) -> Result<(), &'static str> {
+    match (destination, gateway) {
+        (IpAddr::V6(_), IpAddr::V4(_)) => {
+            Err("no gateway of IPv6 packets has an IPv4 address: write its IPv6 address")
+        }
+        _ => Ok(()),
     }
 }
 

@@ -153,8 +153,8 @@ pub(super) fn unanswered(report: &Report, hops: &[Hop]) -> Vec<Sign> {
         }
     }
     attempts.retain(|_, attempt| {
-        let waits = attempt.last.is_some_and(|place| report.packets.waits_for(place.node, None));
-        !attempt.is_hidden && !waits && !starting.contains(&attempt.sequence)
+        let waits = || attempt.last.is_some_and(|place| report.packets.waits_for(place.node, None));
+        !attempt.answered && !attempt.is_hidden && !starting.contains(&attempt.sequence) && !waits()
     });
     /// How often, what became of it, from where, and under which address.
     type Asked = (usize, String, Option<usize>, IpAddr);

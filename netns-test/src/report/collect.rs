@@ -101,8 +101,12 @@ fn look(net: &Net, nodes: &[Arc<NodeState>], plan: &Plan, body: Option<i32>) -> 
         }
         let name = || node.map_or("the body", |node: usize| nodes[node].name());
         let planned = node.map(|node| &plan.nodes[node]);
-        match host(net, node, planned, namespaces, &owners) {
-            Ok(host) => snapshot.hosts.push(host),
+        let mut host_gaps = Vec::new();
+        match host(net, node, planned, namespaces, &owners, &mut host_gaps) {
+            Ok(host) => {
+                snapshot.hosts.push(host);
+                snapshot.gaps.extend(host_gaps.iter().map(|gap| format!("{gap} of {}", name())));
+            }
             Err(error) => snapshot.gaps.push(format!("the state of {}: {error}", name())),
         }
     }
@@ -162,6 +166,7 @@ fn host(
     planned: Option<&NodePlan>,
     namespaces: &Namespaces,
     owners: &Owners,
+    gaps: &mut Vec<String>,
 ) -> io::Result<Host> {
     let forwards = planned.is_some_and(|node| node.forwards);
     let _inside = enter(namespaces, Depth::Network)?;
@@ -195,22 +200,26 @@ fn host(
             Some(node) => stopped(net, node)?,
             None => Vec::new(),
         },
-        stops: stops(net, planned)?,
+        // A program that changes them all the time is no reason to show nothing else.
+        stops: stops(net, planned).unwrap_or_else(|error| {
+            gaps.push(format!("the rules ({error})"));
+            Vec::new()
+        }),
     })
 }
 
 /// The rules and policies of the test's own that stop packets; the calling thread is in the node.
 fn stops(net: &Net, planned: Option<&NodePlan>) -> io::Result<Vec<Stop>> {
-    let is_gateway = planned.is_some_and(|node| node.gateway.is_some());
+    let gateway = planned.and_then(|node| node.gateway.as_ref());
     let is_own = |stop: &Stop| {
         #[cfg(feature = "kubernetes")]
-        let is_of_cluster = crate::kubernetes::is_own(&net.kubernetes, stop.family, &stop.table);
+        let is_of_cluster = net.plan.cluster.is_some() && crate::kubernetes::is_own(stop.family, &stop.table);
         #[cfg(not(feature = "kubernetes"))]
         let is_of_cluster = {
             let _has_no_cluster = net;
             false
         };
-        is_of_cluster || is_gateway && gateway::is_own(stop.family, &stop.table)
+        is_of_cluster || gateway.is_some_and(|gateway| gateway::is_own(gateway, stop.family, &stop.table))
     };
     match NftSocket::open().and_then(|socket| socket.stops()) {
         Ok(mut stops) => {

@@ -80,12 +80,13 @@ impl Packets {
         let own = self.hops.iter().filter(|hop| hop.from.is_some_and(|from| from.node == node));
         let mut asked = own.filter_map(|hop| Some((hop, question(&hop.packet)?)));
         asked.any(|(hop, ip)| {
+            if neighbour.is_some_and(|neighbour| neighbour != ip) {
+                return false;
+            }
             let mut answers = self.hops.iter().filter(|hop| answer(&hop.packet) == Some(ip));
             let has_come = answers.clone().any(|hop| hop.to.iter().any(|to| to.node == node));
             let may_come = self.links.may_come(hop.link, hop.time, self.until);
-            neighbour.is_none_or(|neighbour| neighbour == ip)
-                && !has_come
-                && (may_come || answers.any(|hop| self.is_under_way(hop)))
+            !has_come && (may_come || answers.any(|hop| self.is_under_way(hop)))
         })
     }
 

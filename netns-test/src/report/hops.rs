@@ -200,6 +200,7 @@ pub(super) fn hops(recorded: &Recorded, links: &Links, blind: &Blind, until: u64
             if let Some(&hop) = its {
                 hops[hop].to.push(place);
                 hops[hop].came = frame.time;
+                hops[hop].is_corrupted |= is_flipped(hops[hop].packet.bytes(), &frame.bytes);
                 continue;
             }
             if frame.time > until {
@@ -244,6 +245,13 @@ pub(super) fn hops(recorded: &Recorded, links: &Links, blind: &Blind, until: u64
     explain(&mut hops, links, &strangers);
     find_repeated(&mut hops);
     hops
+}
+
+/// Whether one bit of an IPv4 packet was flipped among those that routers rewrite: they rewrite the checksum with the rest.
+fn is_flipped(sent: &[u8], came: &[u8]) -> bool {
+    let flipped =
+        sent.iter().zip(came).take(COMPARED).map(|(sent, came)| (sent ^ came).count_ones()).sum::<u32>();
+    flipped == 1 && came.get(12..14) == Some(&[8, 0])
 }
 
 /// Finds what became of packets that were changed on their way: corrupted, or replaced by a test.
@@ -400,11 +408,13 @@ mod tests {
     fn a_packet_may_be_changed_on_its_way() {
         // Its traffic class, and the header's checksum with it.
         assert_eq!(seen(&[frame(SECOND, true, 2, 1), frame(SECOND + 1, false, 3, 1)], &[], 0).0, [false]);
-        // One bit of what it carries.
-        let mut corrupted = frame(SECOND + 1, false, 0, 1);
-        corrupted.bytes[49] ^= 4;
-        let (lost, hops) = seen(&[frame(SECOND, true, 0, 1), corrupted], &[], 0);
-        assert!(lost == [false] && hops.len() == 1 && hops[0].is_corrupted && hops[0].to.len() == 1);
+        // One bit of what it carries, or of what routers rewrite.
+        for byte in [49, 15, 24] {
+            let mut corrupted = frame(SECOND + 1, false, 0, 1);
+            corrupted.bytes[byte] ^= 4;
+            let (lost, hops) = seen(&[frame(SECOND, true, 0, 1), corrupted], &[], 0);
+            assert!(lost == [false] && hops.len() == 1 && hops[0].is_corrupted && hops[0].to.len() == 1);
+        }
         // All of it; the one before is lost.
         let all = [frame(SECOND, true, 0, 1), frame(SECOND + 1, true, 0, 2), frame(SECOND + 2, false, 0, 9)];
         assert_eq!(seen(&all, &[], 0).0, [true, false]);

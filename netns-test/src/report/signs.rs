@@ -109,7 +109,10 @@ fn uncounted_stops(_: &Report, host: &Host) -> Vec<String> {
     match names.is_empty() {
         true => Vec::new(),
         false => {
-            vec![format!("packets may have been stopped, which nothing counts, by {}", names.join(", "))]
+            vec![format!(
+                "packets may have been stopped, and nothing counts how many, by {}",
+                names.join(", ")
+            )]
         }
     }
 }

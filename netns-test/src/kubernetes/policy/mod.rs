@@ -147,11 +147,9 @@ pub(crate) fn stopped(state: &State, node: &str) -> io::Result<Vec<Stopped>> {
 }
 
 /// Whether a table is one of those of a cluster's nodes and pods.
-pub(crate) fn is_own(state: &State, family: &str, table: &str) -> bool {
+pub(crate) fn is_own(family: &str, table: &str) -> bool {
     let of_redirection = table == "redirect" || table.starts_with("redirect/");
-    let is_named =
-        rules::table().is(family, table) || family == "inet" && (table == "kube-proxy" || of_redirection);
-    is_named && !state.view().pods.is_empty()
+    rules::table().is(family, table) || family == "inet" && (table == "kube-proxy" || of_redirection)
 }
 
 impl View {

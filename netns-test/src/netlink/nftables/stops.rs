@@ -71,7 +71,8 @@ pub(super) fn rule(payload: &[u8]) -> Option<Stop> {
             find(attributes, NFTA_RULE_USERDATA).and_then(comment),
         )),
         fate,
-        counted: counted(expressions),
+        // A counter before another condition counts what passes as well.
+        counted: counted(expressions).filter(|_| counts_what_stops(expressions)),
     })
 }
 
@@ -94,6 +95,14 @@ pub(super) fn policy(payload: &[u8]) -> Option<Stop> {
 
 fn split(payload: &[u8]) -> Option<(&'static str, &[u8])> {
     Some((Family::name_of(*payload.first()?), payload.get(HEADER_LEN..)?))
+}
+
+/// Whether all that comes to the counter meets the verdict.
+fn counts_what_stops(expressions: &[u8]) -> bool {
+    let names = read(expressions)
+        .map(|(_, expression)| find(expression, NFTA_EXPR_NAME).map(text_of).unwrap_or_default());
+    let mut behind = names.skip_while(|name| name != "counter").skip(1);
+    behind.all(|name| ["immediate", "log", "reject", "target"].contains(&name.as_str()))
 }
 
 fn fate(expression: &[u8]) -> Option<Fate> {
