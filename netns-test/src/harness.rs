@@ -317,23 +317,12 @@ fn wait(test: &TestCase, progress: &mpsc::Receiver<Progress>, stop: &Stop, claim
                 return (net, Ending::TimedOut(limit), leftovers);
             }
             Ok(Progress::Ended(ending, leftovers)) => return (net, ending, leftovers),
-            // What looks at a panic takes its time, and that is not the body's.
-            Err(RecvTimeoutError::Timeout)
-                if ends_until.is_none()
-                    && net.as_ref().is_some_and(|net| net.witness.let_panics_be_seen()) =>
-            {
-                ends_until = Some(Instant::now() + panics::UNWINDING);
-                is_late = !claimed.load(Ordering::Acquire);
-            }
-            // On a machine that stalls the time between the two may be over before the body has its turn.
-            Err(RecvTimeoutError::Timeout)
-                if ends_until.is_none()
-                    && net.as_ref().is_some_and(|net| net.own_failure.get().is_some()) =>
-            {
-                ends_until = Some(Instant::now() + LAST_WORDS);
-                is_late = !claimed.load(Ordering::Acquire);
-            }
             Err(RecvTimeoutError::Timeout) => {
+                if let Some(more) = net.as_ref().filter(|_| ends_until.is_none()).and_then(more_time) {
+                    ends_until = Some(Instant::now() + more);
+                    is_late = !claimed.load(Ordering::Acquire);
+                    continue;
+                }
                 if let (false, Some(net)) = (claimed.swap(true, Ordering::AcqRel), &net) {
                     let leftovers = time_out(test, net, stop);
                     let limit = net.clock.limit.unwrap_or_default();
@@ -348,6 +337,16 @@ fn wait(test: &TestCase, progress: &mpsc::Receiver<Progress>, stop: &Stop, claim
             }
         }
     }
+}
+
+/// The time that a body gets once, beyond its timeout, to tell how it failed before that.
+fn more_time(net: &Arc<Net>) -> Option<Duration> {
+    // What looks at a panic takes its time, and that is not the body's.
+    if net.witness.let_panics_be_seen() {
+        return Some(panics::UNWINDING);
+    }
+    // On a machine that stalls the time between the two may be over before the body has its turn.
+    net.own_failure.get().map(|_| LAST_WORDS)
 }
 
 /// Tears a network down in place of a body that did not end.

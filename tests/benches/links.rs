@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use std::{env, thread};
 
 use netns_test::{Conditions, Network, Node, Queue, Rate, Topology, Wire};
+use netns_test_tests::figures::median;
 
 /// How much is sent.
 #[derive(Clone, Copy)]
@@ -196,9 +197,4 @@ fn delayed(a: &Node, b: &Node, delay: Duration, load: Load) -> io::Result<Vec<f6
         Ok((started.elapsed().as_secs_f64() - delay.as_secs_f64()) * 1e3)
     };
     (0..load.delayed).map(one).collect()
-}
-
-fn median(mut all: Vec<f64>) -> f64 {
-    all.sort_by(f64::total_cmp);
-    all[all.len() / 2]
 }

@@ -10,6 +10,7 @@ use std::{env, fs, thread};
 
 use netns_test::__private::{self, Capture, Family, Runtime, Shape, ShouldPanic, TestCase};
 use netns_test::Node;
+use netns_test_tests::figures::median;
 
 static WITH: TestCase = case(Capture::Failure);
 static WITHOUT: TestCase = case(Capture::Never);
@@ -140,9 +141,4 @@ fn round_trips([a, b]: &[Node; 2], trips: u32) -> io::Result<Duration> {
         out.recv(&mut byte)?;
     }
     Ok(started.elapsed())
-}
-
-fn median(mut all: Vec<f64>) -> f64 {
-    all.sort_by(f64::total_cmp);
-    all[all.len() / 2]
 }

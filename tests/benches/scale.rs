@@ -14,9 +14,10 @@ use std::net::IpAddr;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::{Barrier, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use std::{env, fs, thread};
+use std::{env, thread};
 
 use netns_test::{Network, Node, Topology};
+use netns_test_tests::figures::{percentile, wait_for_quiet};
 
 /// The rounds of small networks, unless `NETNS_BENCH_ROUNDS` says otherwise.
 const ROUNDS: usize = 10;
@@ -120,16 +121,9 @@ fn show(row: &Row, measured: &[(usize, Vec<Duration>)]) {
     }
 }
 
-/// The smallest value that is not below `percent` of them (nearest rank).
-fn percentile(samples: &[Duration], percent: usize) -> Duration {
-    let mut sorted = samples.to_vec();
-    sorted.sort_unstable();
-    sorted.get((sorted.len() * percent).div_ceil(100).saturating_sub(1)).copied().unwrap_or_default()
-}
-
 /// Makes one in a process of its own.
 fn process(row: &Row, count: usize) -> io::Result<Duration> {
-    wait_for_quiet();
+    wait_for_quiet(QUIET);
     let mut command = Command::new(env::current_exe()?);
     command.args([ONE, row.name, &count.to_string()]).stdin(Stdio::null()).stderr(Stdio::inherit());
     let output = command.output()?;
@@ -242,19 +236,4 @@ fn answers(client: &Node, server: &Node) -> io::Result<()> {
         inc.read_exact(&mut [0; 2])?;
     }
     Ok(())
-}
-
-/// Waits until the kernel's worker has released the namespaces of the process before. It shows as `+netns` in the worker's name.
-fn wait_for_quiet() {
-    let begun = Instant::now();
-    let cleans = |comm: String| comm.starts_with("kworker/") && comm.contains("+netns");
-    loop {
-        thread::sleep(Duration::from_millis(100));
-        let Ok(processes) = fs::read_dir("/proc") else { return };
-        let mut comms =
-            processes.flatten().filter_map(|process| fs::read_to_string(process.path().join("comm")).ok());
-        if !comms.any(cleans) || begun.elapsed() > QUIET {
-            return;
-        }
-    }
 }

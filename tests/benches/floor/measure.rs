@@ -2,8 +2,9 @@
 
 use std::io::{self, BufRead as _, BufReader};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
-use std::{fs, thread};
+use std::time::Duration;
+
+use netns_test_tests::figures::wait_for_quiet;
 
 use crate::floor::Floor;
 use crate::ip::Ip;
@@ -78,7 +79,7 @@ pub(crate) fn row(row: &Row, rounds: usize, under_load: bool) -> io::Result<Vec<
         let now = left.min(row.rounds_per_process());
         left -= now;
         if !under_load {
-            wait_for_quiet();
+            wait_for_quiet(QUIET);
         }
         let mut child = Command::new(std::env::current_exe()?)
             .args(["--measure", &index.to_string(), &now.to_string()])
@@ -134,20 +135,4 @@ pub(crate) fn rounds_here(row: usize, rounds: usize) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Waits until the kernel's worker has released the namespaces of processes that ended. It shows as `+netns` in the
-/// worker's name while it works; where kernel threads cannot be seen, a short sleep has to do.
-fn wait_for_quiet() {
-    let start = Instant::now();
-    let cleans = |comm: String| comm.starts_with("kworker/") && comm.contains("+netns");
-    loop {
-        thread::sleep(Duration::from_millis(100));
-        let Ok(processes) = fs::read_dir("/proc") else { return };
-        let comms =
-            processes.flatten().filter_map(|process| fs::read_to_string(process.path().join("comm")).ok());
-        if !comms.into_iter().any(cleans) || start.elapsed() > QUIET {
-            return;
-        }
-    }
 }

@@ -3,6 +3,8 @@
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use netns_test_tests::figures::percentile;
+
 use crate::measure::Samples;
 use crate::sys;
 
@@ -27,11 +29,8 @@ pub(crate) fn print_heading(rounds: usize) {
 
 /// Prints what the variants took for one row.
 pub(crate) fn print_row(name: &str, all: &[Samples]) {
-    let summary = |samples: &Samples| {
-        let mut sorted = samples.durations.clone();
-        sorted.sort_unstable();
-        [50, 90, 99].map(|percent| milliseconds(percentile(&sorted, percent)))
-    };
+    let summary =
+        |samples: &Samples| [50, 90, 99].map(|percent| milliseconds(percentile(&samples.durations, percent)));
     let floor = all.iter().find(|samples| samples.variant == FLOOR).map(|samples| summary(samples)[0]);
     for (index, samples) in all.iter().enumerate() {
         let [median, p90, p99] = summary(samples);
@@ -45,12 +44,6 @@ pub(crate) fn print_row(name: &str, all: &[Samples]) {
             p99 / median,
         );
     }
-}
-
-/// The smallest value that is not below `percent` of them (nearest rank); the values are sorted.
-fn percentile(sorted: &[Duration], percent: usize) -> Duration {
-    let rank = (sorted.len() * percent).div_ceil(100).max(1);
-    sorted.get(rank - 1).copied().unwrap_or_default()
 }
 
 fn milliseconds(duration: Duration) -> f64 {
