@@ -579,18 +579,42 @@ impl Trace {
 
     /// What polls the innermost task: called through a table, it is a frame of its own in every build.
     fn poll(&self) -> Option<&str> {
-        self.functions().find(|name| is_poll(name))
+        self.functions().find(|name| is_poll(&path(name)))
     }
 
     /// Whether the innermost task is still being polled, and does not just tell that it has ended.
     fn is_in_a_task(&self) -> bool {
-        self.functions().take_while(|name| !is_poll(name)).any(|name| name.contains("poll_future"))
+        self.functions().map(path).take_while(|name| !is_poll(name)).any(|name| name.contains("poll_future"))
     }
 
     /// Whether it is a thread of a runtime's pool, beside which others run tasks.
     fn is_in_a_pool(&self) -> bool {
-        self.functions().any(|name| name.contains("tokio::runtime::blocking::pool"))
+        self.functions().any(|name| path(name).contains("tokio::runtime::blocking::pool"))
     }
+}
+
+/// A function's own path. Names of the newer form (rustc's symbol mangling v0, RFC 2603; always with `-C instrument-coverage`)
+/// have a hash behind each crate, and the generic arguments, which may name anything.
+fn path(name: &str) -> String {
+    let mut path = String::new();
+    let mut skipped = 0;
+    let mut last = ' ';
+    for letter in name.chars() {
+        let is_behind_name = last.is_alphanumeric() || last == '_';
+        match letter {
+            '<' | '[' if skipped > 0 || is_behind_name => skipped += 1,
+            '<' if path.ends_with("::") => {
+                path.truncate(path.len() - 2);
+                skipped += 1;
+            }
+            // Not the arrow of a function's type.
+            '>' | ']' if skipped > 0 && last != '-' => skipped -= 1,
+            _ if skipped > 0 => {}
+            _ => path.push(letter),
+        }
+        last = letter;
+    }
+    path
 }
 
 fn is_poll(name: &str) -> bool {
@@ -612,11 +636,11 @@ fn is_caught<'a>(frames: impl Iterator<Item = &'a str>) -> bool {
             .any(|part| name.contains(part))
     };
     let mut catching = false;
-    for name in frames {
-        if is_end(name) {
+    for name in frames.map(path) {
+        if is_end(&name) {
             return false;
         }
-        match is_catch(name) {
+        match is_catch(&name) {
             true => catching |= !name.contains("AssertUnwindSafe"),
             false if catching => return true,
             false => {}
@@ -627,7 +651,7 @@ fn is_caught<'a>(frames: impl Iterator<Item = &'a str>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Trace, is_caught};
+    use super::{Trace, is_caught, path};
 
     #[test]
     fn the_innermost_task_is_told_by_what_polls_it() {
@@ -664,6 +688,66 @@ mod tests {
     #[test]
     fn a_panic_in_a_task_with_inlined_frames_ends_it() {
         assert!(!is_caught(["user::work", "__rust_try", "tokio::runtime::task::raw::poll"].into_iter()));
+    }
+
+    #[test]
+    fn names_of_the_newer_form_are_told_by_their_own_path() {
+        let told = [
+            (
+                "tokio::runtime::task::raw::poll::h59f28edfd89770af",
+                "tokio::runtime::task::raw::poll::h59f28edfd89770af",
+            ),
+            ("tokio::runtime::task::core::Core<T,S>::poll", "tokio::runtime::task::core::Core::poll"),
+            (
+                "tokio[35]::runtime::task::raw::poll::<user[39]::work::{closure#0}, alloc[fd]::sync::Arc<S>>",
+                "tokio::runtime::task::raw::poll",
+            ),
+            (
+                "<std[e2]::thread::Builder>::spawn_unchecked_::<fn(u8) -> [u8; 4], ()>::{closure#1}",
+                "<std::thread::Builder>::spawn_unchecked_::{closure#1}",
+            ),
+            (
+                "<core[c1]::panic::unwind_safe::AssertUnwindSafe<tokio[35]::runtime::task::F> as core[c1]::ops::function::FnOnce<()>>::call_once",
+                "<core::panic::unwind_safe::AssertUnwindSafe as core::ops::function::FnOnce>::call_once",
+            ),
+            (
+                "<<std[e2]::sys::Lock>::print::Display as core[c1]::fmt::Display>::fmt",
+                "<<std::sys::Lock>::print::Display as core::fmt::Display>::fmt",
+            ),
+        ];
+        for (name, own) in told {
+            assert_eq!(path(name), own);
+        }
+    }
+
+    #[test]
+    fn a_panic_in_a_task_ends_it_also_with_names_of_the_newer_form() {
+        let task = [
+            "nothing_is_lost[39]::panic_in_task::{closure#0}::{closure#0}",
+            "<tokio[35]::runtime::task::core::Core<nothing_is_lost[39]::panic_in_task::{closure#0}, S>>::poll",
+            "tokio[35]::runtime::task::harness::poll_future::<F, S>::{closure#0}",
+            "std[e2]::panicking::catch_unwind::do_call::<tokio[35]::runtime::task::harness::poll_future<F, S>::{closure#0}, R>",
+            "__rust_try",
+            "std[e2]::panic::catch_unwind::<tokio[35]::runtime::task::harness::poll_future<F, S>::{closure#0}, R>",
+            "tokio[35]::runtime::task::harness::poll_future::<F, S>",
+        ];
+        assert!(!is_caught(task.into_iter()));
+        let inlined = ["user[1]::work", "__rust_try", "tokio[35]::runtime::task::raw::poll::<F, S>"];
+        assert!(!is_caught(inlined.into_iter()));
+        let thread = [
+            "user[1]::work",
+            "std[e2]::panicking::catch_unwind::<F, R>",
+            "<std[e2]::thread::Builder>::spawn_unchecked_::<F, R>",
+        ];
+        assert!(!is_caught(thread.into_iter()));
+        // What the user catches stands in its generic arguments, too.
+        let caught = [
+            "user[1]::work",
+            "std[e2]::panicking::catch_unwind::<core[c1]::panic::unwind_safe::AssertUnwindSafe<tokio[35]::runtime::task::JoinHandle<T>>, R>",
+            "user[1]::handler::<std[e2]::thread::JoinHandle<()>>",
+            "<tokio[35]::runtime::task::core::Core<F, S>>::poll",
+        ];
+        assert!(is_caught(caught.into_iter()));
     }
 
     #[test]
