@@ -44,21 +44,12 @@ pub(crate) fn kill(process: Pid, signal: i32) -> io::Result<()> {
 
 /// Lets a thread run only when nothing else wants the processor, sched_setscheduler(2) with `SCHED_IDLE`.
 pub(crate) fn make_idle(tid: i32) -> io::Result<()> {
-    let parameters = libc::sched_param {
-        sched_priority: 0,
-        #[cfg(target_env = "musl")]
-        sched_ss_low_priority: 0,
-        #[cfg(target_env = "musl")]
-        sched_ss_repl_period: libc::timespec { tv_sec: 0, tv_nsec: 0 },
-        #[cfg(target_env = "musl")]
-        sched_ss_init_budget: libc::timespec { tv_sec: 0, tv_nsec: 0 },
-        #[cfg(target_env = "musl")]
-        sched_ss_max_repl: 0,
-    };
-    // SAFETY: the parameters live on this stack; the kernel checks the thread id. The raw call, because musl's wrapper
-    // always answers ENOSYS.
+    // The kernel's `struct sched_param`; musl's has more in it.
+    let priority: libc::c_int = 0;
+    // SAFETY: the kernel reads one int from this stack, and checks the thread id. The raw call, because musl's wrapper always
+    // answers ENOSYS.
     let result =
-        unsafe { libc::syscall(libc::SYS_sched_setscheduler, tid, libc::SCHED_IDLE, &raw const parameters) };
+        unsafe { libc::syscall(libc::SYS_sched_setscheduler, tid, libc::SCHED_IDLE, &raw const priority) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
