@@ -3,27 +3,36 @@
 //! libtest's thread waits; the body's thread provisions, runs the body and tears down. When the timeout passes first, a
 //! thread of its own tears down in the body's place.
 
+mod outside;
+mod refusal;
+mod running;
+mod verdict;
+
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Once, OnceLock};
 use std::time::{Duration, Instant};
 use std::{fs, panic, thread};
 
 use netns_test_model::{Topology, parse_duration};
 use tokio::sync::Notify;
 
-use crate::__private::{Require, ShouldPanic, TestCase};
+use self::outside::hint_at_forgotten_handles;
+use self::refusal::{refuse, unmet};
+#[cfg(feature = "harness")]
+pub(crate) use self::refusal::{take_skipped, would_skip};
+use self::running::Running;
+pub(crate) use self::verdict::describe;
+use self::verdict::{Ending, Verdict, how, keep_artifacts, keep_packets, show_network, verdict};
+use crate::__private::{ShouldPanic, TestCase};
 use crate::error::{Doing, Error};
 use crate::held::hold;
 use crate::namespace::prepare_thread;
 use crate::network::{Net, Network};
-use crate::panics::{Caught, Record};
+use crate::panics::Caught;
 use crate::teardown::{Leftover, tear_down};
-use crate::{
-    bootstrap, capture, gate, janitor, knob, log, panics, pause, plan, probe, provision, registry, report,
-    sys, worker,
-};
+use crate::{capture, gate, janitor, knob, log, panics, pause, plan, probe, provision, report, worker};
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -41,16 +50,6 @@ impl Stop {
     pub(crate) async fn wanted(&self) {
         self.0.notified().await;
     }
-}
-
-/// How a test ended.
-enum Ending {
-    /// The body ran.
-    Ran(Result<ExitCode, Caught>),
-    /// This crate failed; the body did not run, or not to its end.
-    Failed(Error),
-    /// The timeout passed.
-    TimedOut(Duration),
 }
 
 /// What the body's thread tells libtest's.
@@ -97,45 +96,6 @@ pub(crate) fn run_program(program: &'static TestCase, body: Body) -> ExitCode {
             ExitCode::FAILURE
         }
         Verdict::Panicked(payload) => panic::resume_unwind(payload),
-    }
-}
-
-enum Verdict {
-    Pass,
-    Fail(String),
-    Unsupported(String),
-    /// The body's own panic, which has printed its message already.
-    Panicked(Box<dyn std::any::Any + Send>),
-}
-
-impl Verdict {
-    /// Says one more thing, after what has been said and is to be said.
-    fn say(self, more: &str) -> Self {
-        match self {
-            Self::Fail(text) => Self::Fail(format!("{text}\nnetns-test: {more}")),
-            said => {
-                eprintln!("netns-test: {more}");
-                said
-            }
-        }
-    }
-}
-
-impl Verdict {
-    /// The verdict on a test that is known to fail: that it still does.
-    fn known_to_fail(self, reason: &str) -> Self {
-        let text = match self {
-            Self::Unsupported(_) => return self,
-            Self::Pass => {
-                return Self::Fail(format!(
-                    "the test is marked as known to fail (`fails = {reason:?}`), and it passed: remove the mark"
-                ));
-            }
-            Self::Fail(text) => text,
-            Self::Panicked(_) => "it panicked".to_owned(),
-        };
-        eprintln!("netns-test: {text}\nnetns-test: the test fails as it is known to: {reason}");
-        Self::Pass
     }
 }
 
@@ -369,200 +329,6 @@ fn time_out(test: &TestCase, net: &Arc<Net>, stop: &Stop) -> Result<Vec<Leftover
     lingered.and(torn_down)
 }
 
-fn verdict(
-    test: &TestCase,
-    net: Option<&Net>,
-    ending: Ending,
-    leftovers: Result<Vec<Leftover>, Error>,
-) -> Verdict {
-    let mut texts = Vec::new();
-    let mut payload = None;
-    let mut own = None;
-    match ending {
-        Ending::Ran(Err(caught)) => {
-            own = caught.index();
-            let failure = net.and_then(|net| net.own_failure.get());
-            if let (Some(failure), ShouldPanic::Yes | ShouldPanic::With(_)) = (failure, test.should_panic) {
-                texts.push(format!("the panic came from {failure}, not from the test"));
-            }
-            match (test.should_panic, caught.message()) {
-                (ShouldPanic::Yes, _) => {}
-                (ShouldPanic::With(expected), message) if message.contains(expected) => {}
-                (ShouldPanic::With(expected), message) => texts.push(format!(
-                    "the panic did not contain the expected string\n      panic message: {message:?}\n \
-                     expected substring: {expected:?}"
-                )),
-                (ShouldPanic::No, _) => payload = Some(caught.observed()),
-            }
-        }
-        Ending::Ran(Ok(_)) if test.should_panic != ShouldPanic::No => {
-            texts.push("the test did not panic as expected".to_owned());
-        }
-        // The standard library has printed the error.
-        Ending::Ran(Ok(code)) if code != ExitCode::SUCCESS => texts.push("the test returned an error".to_owned()),
-        Ending::Ran(Ok(_)) => {}
-        Ending::Failed(error) => {
-            match probe::advice(error.io().and_then(std::io::Error::raw_os_error), error.operation()) {
-                Some(advice) => return Verdict::Unsupported(format!("{advice}\nrefused: {error}")),
-                None => texts.push(error.to_string()),
-            }
-        }
-        Ending::TimedOut(limit) => texts.push(format!(
-            "the test timed out after {limit:?} (`timeout = …` in the attribute or NETNS_TEST_TIMEOUT changes that)"
-        )),
-    }
-    let uncaught = net.map(|net| net.witness.uncaught()).unwrap_or_default();
-    texts
-        .extend(uncaught.iter().filter(|(index, _)| Some(*index) != own).map(|(_, record)| describe(record)));
-    let failed = !texts.is_empty() || payload.is_some();
-    match leftovers {
-        Ok(threads) if threads.is_empty() => {}
-        Ok(threads) => {
-            let names: Vec<String> = threads.iter().map(Leftover::to_string).collect();
-            let text = format!(
-                "{} left behind: {}",
-                plural(threads.len(), "thread was", "threads were"),
-                names.join(", ")
-            );
-            match failed {
-                true => texts.push(text),
-                // No reason to fail, but it is told: within libtest's capture, so that whoever asks for output sees it.
-                false => eprintln!("netns-test: {text}"),
-            }
-        }
-        Err(error) => texts.push(error.to_string()),
-    }
-    texts.extend(net.map(|net| net.faults.failures()).unwrap_or_default());
-    match payload {
-        Some(payload) => {
-            texts.iter().for_each(|text| eprintln!("netns-test: {text}"));
-            Verdict::Panicked(payload)
-        }
-        None if texts.is_empty() => Verdict::Pass,
-        None => Verdict::Fail(texts.join("\nnetns-test: ")),
-    }
-}
-
-/// How a test ended, before it is known whether something else failed it.
-fn how(test: &TestCase, ending: &Ending) -> report::How {
-    match ending {
-        Ending::Ran(Err(caught)) => match (test.should_panic, caught.message()) {
-            (ShouldPanic::Yes, _) => report::How::Passed,
-            (ShouldPanic::With(expected), message) if message.contains(expected) => report::How::Passed,
-            (_, message) => report::How::Panicked(caught.index(), message.to_owned()),
-        },
-        Ending::Ran(Ok(_)) if test.should_panic != ShouldPanic::No => report::How::DidNotPanic,
-        Ending::Ran(Ok(code)) if *code != ExitCode::SUCCESS => report::How::ReturnedError,
-        Ending::Ran(Ok(_)) => report::How::Passed,
-        Ending::Failed(_) => report::How::Failed,
-        Ending::TimedOut(_) => report::How::TimedOut,
-    }
-}
-
-/// Shows the network of a test that failed.
-fn show_network(net: &Arc<Net>, how: &report::How, verdict: Verdict) -> Verdict {
-    let passed = match verdict {
-        Verdict::Unsupported(_) => return verdict,
-        Verdict::Pass => true,
-        Verdict::Fail(_) | Verdict::Panicked(_) => false,
-    };
-    match report::report(net, how, passed) {
-        Some(report) => verdict.say(&report),
-        None => verdict,
-    }
-}
-
-/// Writes the packets of a test that failed to a file.
-fn keep_packets(net: &Net, verdict: Verdict) -> Verdict {
-    let is_wanted = match verdict {
-        Verdict::Unsupported(_) => false,
-        Verdict::Pass => net.packets.are_kept_always(),
-        Verdict::Fail(_) | Verdict::Panicked(_) => true,
-    };
-    let written = if is_wanted { report::write_packets(net) } else { Ok(None) };
-    match (written, verdict) {
-        (Ok(None), verdict) => verdict,
-        (Ok(Some(lacks)), verdict) => verdict.say(&lacks.to_string()),
-        (Err(error), Verdict::Pass) => Verdict::Fail(error.to_string()),
-        (Err(error), failed) => failed.say(&error.to_string()),
-    }
-}
-
-/// Keeps the files of a failed test, and says where they are; removes those of one that passed.
-fn keep_artifacts(net: &Net, verdict: Verdict) -> Verdict {
-    match verdict {
-        Verdict::Pass if !net.packets.are_kept_always() => {
-            net.artifacts.discard().map_or_else(|error| Verdict::Fail(error.to_string()), |()| Verdict::Pass)
-        }
-        failed => match net.artifacts.kept() {
-            Some(directory) => failed.say(&format!("files of the test are in {}", directory.display())),
-            None => failed,
-        },
-    }
-}
-
-fn plural(count: usize, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
-}
-
-pub(crate) fn describe(record: &Record) -> String {
-    let Record { thread, node, location, message, .. } = record;
-    let place = node.as_ref().map_or_else(|| "the body".to_owned(), |node| format!("the node `{node}`"));
-    format!(
-        "a panic in {place}, on the thread `{thread}`, was not caught\n{location}: {message}\n\
-         (if it is expected: read it from its handle, or hold `Network::allow_panics`)"
-    )
-}
-
-/// Fails a test that cannot run here, or skips it where the user asked for that.
-fn refuse(test: &TestCase, cause: &str) {
-    if probe::may_skip() {
-        #[cfg(feature = "harness")]
-        SKIPPED.replace(Some(one_line(cause)));
-        // Past libtest's capture: it has no run-time skip, and counts the test as ok.
-        let text = format!("netns-test: skipped {}: {}\n", test.path(), one_line(cause));
-        return sys::process::write_raw(2, text.as_bytes());
-    }
-    eprintln!("netns-test: this test cannot run here: {cause}");
-    fail()
-}
-
-fn one_line(cause: &str) -> String {
-    cause.replace('\n', "; ")
-}
-
-#[cfg(feature = "harness")]
-thread_local! {
-    /// Why the test that this thread ran was skipped.
-    static SKIPPED: std::cell::RefCell<Option<String>> = const { std::cell::RefCell::new(None) };
-}
-
-/// Why the test that this thread ran was skipped while it ran, if it was; told once.
-#[cfg(feature = "harness")]
-pub(crate) fn take_skipped() -> Option<String> {
-    SKIPPED.take()
-}
-
-/// Why the test would be skipped.
-#[cfg(feature = "harness")]
-pub(crate) fn would_skip(test: &TestCase) -> Option<String> {
-    let cause = probe::may_skip().then(|| probe::refusal().or_else(|| unmet(test)));
-    cause.flatten().map(|cause| one_line(&cause))
-}
-
-/// What the test requires and the process is not, with the mending.
-fn unmet(test: &TestCase) -> Option<String> {
-    let is_root = || {
-        matches!(bootstrap::state(), Some(bootstrap::State::Privileged)) && nix::unistd::geteuid().is_root()
-    };
-    test.require.iter().find_map(|requirement| match requirement {
-        Require::Root if !is_root() => {
-            Some(format!("the test requires root (`require = [root]`)\nto mend it: {}", probe::run_as_root()))
-        }
-        Require::Root => None,
-    })
-}
-
 /// How long the body may take; `None` is without end.
 fn limit(test: &TestCase) -> Result<Option<Duration>, String> {
     if is_debugged() || test.program && test.timeout.is_none() {
@@ -582,107 +348,4 @@ fn limit(test: &TestCase) -> Result<Option<Duration>, String> {
 fn is_debugged() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     status.lines().filter_map(|line| line.strip_prefix("TracerPid:")).any(|tracer| tracer.trim() != "0")
-}
-
-/// The process that runs tests.
-static PROCESS: OnceLock<u32> = OnceLock::new();
-
-/// The tests that run right now: a process that exits meanwhile has been ended by one of them.
-static RUNNING: AtomicUsize = AtomicUsize::new(0);
-
-struct Running;
-
-impl Running {
-    fn start() -> Self {
-        static REGISTER: Once = Once::new();
-        REGISTER.call_once(|| {
-            if let Err(error) = sys::process::at_exit(at_exit) {
-                eprintln!("netns-test: failed to watch for `exit` in tests: {error}");
-                fail();
-            }
-        });
-        PROCESS.get_or_init(std::process::id);
-        RUNNING.fetch_add(1, Ordering::AcqRel);
-        Self
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        RUNNING.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-/// A body that calls `exit(0)` would end the process as if all were well, and so would a thread that a test left behind.
-extern "C" fn at_exit() {
-    // A child of fork(2) inherits the handler, and may exit as it likes.
-    if PROCESS.get() != Some(&std::process::id()) {
-        return;
-    }
-    let left_by = registry::left_by().map(|test| format!("a thread that the test `{test}` left behind"));
-    let text = match (RUNNING.load(Ordering::Acquire), left_by) {
-        // libtest has come to its end, and has counted.
-        (0, None) => return,
-        (0, Some(who)) => format!("netns-test: {who} called `exit`: the run has failed\n"),
-        (_, left_by) => {
-            let net = registry::here().ok().flatten().and_then(|place| place.net.upgrade());
-            let running = net.map(|net| format!("the test `{}`", net.test));
-            let who = running.or(left_by).unwrap_or_else(|| "a thread".to_owned());
-            format!("netns-test: {who} called `exit` while netns tests were running: they have failed\n")
-        }
-    };
-    sys::process::write_raw(2, text.as_bytes());
-    sys::process::exit_now(101)
-}
-
-/// Says so where the body tried to reach something from its own namespace, which has the loopback only.
-fn hint_at_forgotten_handles(test: &TestCase, net: &Net) {
-    // In a node it stands in the network, and what found no route there was sent on purpose.
-    if test.run_in.is_some() || net.is_cluster() {
-        return;
-    }
-    let unrouted = |file: &str, name: &str| {
-        let text = fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap_or_default();
-        counter(&text, name)
-    };
-    let count = unrouted("snmp", "OutNoRoutes") + unrouted("snmp6", "Ip6OutNoRoutes");
-    if count > 0 && !net.nodes().is_empty() {
-        eprintln!(
-            "netns-test: {} from the body found no route: the body stands outside the network, in a namespace with \
-             the loopback only\n(use `node.connect_tcp`, `node.run` or `node.enter`, or `run_in = NODE` in the attribute)",
-            plural(count as usize, "packet or connection", "packets or connections"),
-        );
-    }
-}
-
-/// A counter of /proc/net/snmp (a line of names, a line of values) or snmp6 (a name and a value in each line).
-fn counter(text: &str, name: &str) -> u64 {
-    let mut names: Vec<&str> = Vec::new();
-    for line in text.lines() {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let position = names.iter().position(|&word| word == name);
-        match (&words[..], position) {
-            ([first, value], _) if *first == name => return value.parse().unwrap_or(0),
-            (_, Some(position)) => {
-                return words.get(position).and_then(|value| value.parse().ok()).unwrap_or(0);
-            }
-            _ => names = words,
-        }
-    }
-    0
-}
-
-#[cfg(test)]
-mod tests {
-    use super::counter;
-
-    #[test]
-    fn counters_are_read_from_both_forms() {
-        assert_eq!(
-            counter("Ip: InReceives OutNoRoutes\nIp: 12 3\nIcmp: InMsgs\nIcmp: 0\n", "OutNoRoutes"),
-            3
-        );
-        assert_eq!(counter("Ip6InReceives 4\nIp6OutNoRoutes 5\n", "Ip6OutNoRoutes"), 5);
-        assert_eq!(counter("", "OutNoRoutes"), 0);
-    }
 }
