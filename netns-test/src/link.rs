@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use netns_test_model::graph::{Conditions, Wire};
 
 use crate::error::{Doing, Error};
-use crate::fault::Change;
+use crate::fault::{Change, Faults};
 use crate::netlink::{Batch, NetlinkError, Request, RouteSocket, Shape};
 use crate::network::{Net, Network};
 use crate::node::{Interface, Node};
@@ -290,16 +290,21 @@ impl LinkHandle {
             true => "bare".to_owned(),
             false => conditions.to_string(),
         };
-        let sender = match sides {
-            [side] => match self.end_name(*side) {
-                Some(end) => format!("what `{end}` sends over "),
-                None => "what the switch sends over ".to_owned(),
-            },
-            _ => String::new(),
+        let packets = match sides {
+            [side] => self.sent_by(*side),
+            _ => format!("`{self}`"),
         };
-        let text = format!("{sender}`{self}` is changed: {what}");
+        let text = format!("{packets} is changed: {what}");
         changed.note = Some(self.net.faults.begin_change(&text, place));
         Ok(changed)
+    }
+
+    /// The packets of one direction, as the report calls them.
+    fn sent_by(&self, side: usize) -> String {
+        match self.end_name(side) {
+            Some(end) => format!("what `{end}` sends over `{self}`"),
+            None => format!("what the switch sends over `{self}`"),
+        }
     }
 
     /// `client/eth0`; `None` is a switch.
@@ -418,6 +423,7 @@ impl LinkDirection {
     ///
     /// # Errors
     /// The link is not on the wire in user space.
+    #[track_caller]
     pub fn intercept(
         &self,
         decide: impl FnMut(&Packet) -> Verdict + Send + 'static,
@@ -425,7 +431,9 @@ impl LinkDirection {
         let user = self.link.net.links.user.as_ref();
         let place = self.link.place(self.side).zip(user);
         let interception = place.and_then(|((index, side), user)| user.intercept(index, side, decide));
-        interception.ok_or_else(|| self.not_in_user_space("intercept the packets of"))
+        let interception = interception.ok_or_else(|| self.not_in_user_space("intercept the packets of"))?;
+        let text = format!("a test's code decides on {}", self.link.sent_by(self.side));
+        Ok(interception.told(Faults::tell(&self.link.net, &text, Location::caller())))
     }
 
     /// Sends a frame, from its Ethernet header on, as if it had been sent here: behind what intercepts packets, before the

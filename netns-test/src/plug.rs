@@ -1,5 +1,7 @@
 //! Interfaces that are plugged in elsewhere.
 
+use std::panic::Location;
+
 use crate::error::{Doing, Error};
 use crate::link::LinkHandle;
 use crate::network::Network;
@@ -91,6 +93,7 @@ impl Interface {
     /// }
     /// # fn main() {}
     /// ```
+    #[track_caller]
     pub fn replug(&self, place: impl ToPlace) -> Result<LinkHandle, Error> {
         let to = place.place();
         let operation = || format!("plug `{self}` into `{to}`");
@@ -107,6 +110,7 @@ impl Interface {
             .find(own)
             .ok_or_else(|| Error::because(operation(), "it was not declared: the test has made it"))?;
         let ends = provision::replug(&net, near, &to)?;
+        net.faults.done(&format!("`{self}` is plugged into `{to}`"), Location::caller());
         Ok(Network(net).handle(ends))
     }
 }

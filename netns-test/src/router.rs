@@ -1,6 +1,7 @@
 //! A node that passes packets on.
 
 use std::ops::Deref;
+use std::panic::Location;
 
 use netns_test_model::graph::{Firewall, Nat};
 
@@ -86,11 +87,15 @@ impl Router {
     ///
     /// # Errors
     /// It has no NAT; the kernel's own; when the test has ended.
+    #[track_caller]
     pub fn flush_nat(&self) -> Result<(), Error> {
         let operation = || format!("flush the mappings of `{}`", self.name());
         let plan = self.nat_plan().ok_or_else(|| self.without_nat(operation()))?;
         let socket = self.0.nft().doing(operation)?;
-        gateway::flush(&socket, &plan, self.name())
+        gateway::flush(&socket, &plan, self.name())?;
+        let net = self.0.net().doing(operation)?;
+        net.faults.done(&format!("the mappings of `{}` are flushed", self.name()), Location::caller());
+        Ok(())
     }
 
     /// Has it translate in another way, or with `None` not at all, until the guard is dropped.

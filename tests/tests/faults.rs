@@ -5,8 +5,10 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
-use netns_test::{Error, Fault, Network, Node, Router, netns_test};
+use netns_test::dns::{Rcode, Server};
+use netns_test::{Error, Fault, Network, Node, Router, Verdict, netns_test};
 use netns_test_tests::rerun;
 use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, setsockopt, socket, sockopt,
@@ -373,6 +375,44 @@ fn the_report_tells_of_faults() {
         "ms: `a` and `b` are partitioned (tests/tests/faults.rs:",
         "ms: `a` is isolated (tests/tests/faults.rs:",
     ]);
+}
+
+#[netns_test(
+    nodes(a, b, c),
+    routers(gate { nat = home, uplink = b }),
+    links(a -- gate { wire = user }, c -- gate, gate -- b),
+    dns = b,
+    family = v4,
+)]
+#[ignore = "fails on purpose"]
+async fn fails_over_what_it_did(a: Node, b: Node, c: Node, gate: Router, network: Network) -> io::Result<()> {
+    let direction = network.link(&a, gate.node())?.from(&a)?;
+    drop(direction.intercept(|_| Verdict::Drop)?);
+    let _decides = network.link(&a, gate.node())?.to(&a)?.intercept(|_| Verdict::Pass)?;
+    let dns = Server::start(&b)?;
+    drop(dns.delay(Duration::from_millis(30)));
+    let _wrong = dns.only("db.test")?.answer_with(Rcode::ServFail);
+    gate.flush_nat()?;
+    c.interface("eth0")?.replug(&b)?;
+    panic!("no answer");
+}
+
+#[test]
+fn the_report_tells_of_code_that_decides_of_name_servers_and_of_what_has_no_end() {
+    let failed = rerun("fails_over_what_it_did").run();
+    failed.failed_with(&["What the test did to the network"]);
+    let place = "(tests/tests/faults.rs:";
+    for (when, what) in [
+        ("  from ", "a test's code decides on what `a/eth0` sends over `a/eth0 – gate/eth0`"),
+        ("  in force since ", "a test's code decides on what `gate/eth0` sends over `a/eth0 – gate/eth0`"),
+        ("  from ", "the name server in `b` answers 30ms later"),
+        ("  in force since ", "the name server in `b` answers with SERVFAIL for `db.test`"),
+        ("  at ", "the mappings of `gate` are flushed"),
+        ("  at ", "`c/eth0` is plugged into `b`"),
+    ] {
+        let is_told = |line: &str| line.starts_with(when) && line.contains(&format!(" ms: {what} {place}"));
+        assert!(failed.stdout.lines().any(is_told), "no `{when}…{what}`: {failed}");
+    }
 }
 
 #[netns_test(nodes = 2)]

@@ -502,6 +502,114 @@ async fn a_change_that_is_refused_half_way_changes_nothing(
     Ok(())
 }
 
+/// The settings of a router that concern translation, which are the kernel's own where it does not translate.
+fn settings(router: &Router) -> io::Result<Vec<String>> {
+    let names = [
+        "net/ipv4/conf/all/send_redirects",
+        "net/ipv4/conf/default/send_redirects",
+        "net/ipv4/conf/eth0/send_redirects",
+        "net/ipv4/conf/eth1/send_redirects",
+        "net/netfilter/nf_conntrack_udp_timeout",
+        "net/netfilter/nf_conntrack_udp_timeout_stream",
+        "net/netfilter/nf_conntrack_tcp_timeout_established",
+    ];
+    names.map(|name| router.sysctl(name)).into_iter().collect()
+}
+
+#[netns_test(
+    nodes(host, server),
+    routers(gateway { firewall = open, uplink = server }),
+    links(host -- gateway, gateway -- server),
+    family = v4,
+)]
+fn settings_are_as_before_where_a_router_does_not_translate(gateway: Router) -> io::Result<()> {
+    let before = settings(&gateway)?;
+    let nat = Nat::cgnat().udp_timeout(Duration::from_secs(77));
+    // The settings of conntrack, which come last, turn out to be read-only. Each network has its own, and so its own place to mount on.
+    let error = gateway.enter(|| {
+        let last = "/proc/sys/net/netfilter";
+        mount(Some(last), last, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
+        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+        let read_only = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY | flags;
+        mount(None::<&str>, last, None::<&str>, read_only, None::<&str>)?;
+        let refused = gateway.set_nat(nat.clone()).expect_err("a setting is refused");
+        umount(last)?;
+        io::Result::Ok(refused.to_string())
+    })?;
+    assert!(error.contains("nf_conntrack_") && error.contains("Read-only file system"), "{error}");
+    // What was written before is put back.
+    assert!(!error.contains("and then"), "{error}");
+    assert_eq!((settings(&gateway)?, gateway.nat()), (before.clone(), None));
+
+    // As they are when a router has translated for a while.
+    let changed = gateway.set_nat(nat)?;
+    let translates = settings(&gateway)?;
+    assert!(translates != before && translates[..5] == ["0", "0", "0", "0", "77"], "{translates:?}");
+    let other = gateway.set_nat(Nat::home())?;
+    other.repair()?;
+    assert_eq!(settings(&gateway)?, translates);
+    changed.repair()?;
+    assert_eq!(settings(&gateway)?, before);
+    Ok(())
+}
+
+/// Has the kernel refuse what the calling thread sends with these lengths (seccomp(2)).
+fn refuse_to_send(length: u32) {
+    let filter = |code, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
+    // The number of the call is at 0 of `struct seccomp_data`, the lower half of its third argument at 32.
+    const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+    const IS: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
+    let mut program = [
+        filter(LOAD, 0, 0, 0),
+        filter(IS, 0, 3, libc::SYS_sendto as u32),
+        filter(LOAD, 0, 0, 32),
+        filter(IS, 0, 1, length),
+        filter(RETURN, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
+        filter(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    // SAFETY: the kernel reads the program, which is there until it returns.
+    let set = unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+            + libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program)
+    };
+    assert_eq!(set, 0, "{}", io::Error::last_os_error());
+}
+
+/// The rules are there already when the connections of the other NAT cannot be forgotten.
+#[netns_test(topology = behind(Nat::home()))]
+async fn a_change_whose_flush_alone_is_refused_is_undone(
+    host: Node,
+    stun: Node,
+    gateway: Router,
+) -> io::Result<()> {
+    let stun = Stun::new(&stun).await?;
+    let socket = host.bind_udp("0.0.0.0:5000").await?;
+    let kept = stun.sees(&socket, 0, 0).await?;
+    let before = settings(&gateway)?;
+    let inside = gateway.clone();
+    let refused = gateway.spawn_thread("refused", move || {
+        // A message that says to forget all connections is a header of netlink(7), and one of netfilter's.
+        refuse_to_send(16 + 4);
+        let changed = inside.set_nat(Nat::cgnat().udp_timeout(Duration::from_secs(77)));
+        changed.expect_err("the flush is refused").to_string()
+    });
+    let error = refused.await.expect("it does not panic");
+    assert!(error.contains("flush the connections of `gateway`"), "{error}");
+    assert!(error.contains("Operation not permitted") && !error.contains("and then"), "{error}");
+    assert_eq!((gateway.nat(), settings(&gateway)?), (Some(Nat::home()), before));
+    // It goes on as it was declared: ports are kept, old ones and new ones.
+    assert_eq!(stun.sees(&socket, 0, 0).await?, kept);
+    let other = host.bind_udp("0.0.0.0:5001").await?;
+    assert_eq!(stun.sees(&other, 1, 1).await?.port(), 5001);
+    let changed = gateway.set_nat(Nat::cgnat())?;
+    assert_eq!(stun.sees(&socket, 0, 0).await?.port(), 1024);
+    changed.repair()?;
+    assert_eq!(stun.sees(&socket, 0, 0).await?, kept);
+    Ok(())
+}
+
 /// The kernel's rules, whatever is declared, as nft(8) understands them.
 #[cfg(feature = "programs")]
 #[netns_test(topology = behind(Nat::home()))]

@@ -1,10 +1,13 @@
 //! Ways to break the server, for all names or for one.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use simple_dns::RCODE;
 use tokio::sync::watch;
+
+use crate::fault::Told;
 
 /// A response code (RFC 1035 section 4.1.1), by its mnemonic in IANA's registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,6 +25,20 @@ pub enum Rcode {
     NotImp,
     /// The server does not want to.
     Refused,
+}
+
+/// As dig(1) has it: `SERVFAIL`.
+impl fmt::Display for Rcode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoError => "NOERROR",
+            Self::FormErr => "FORMERR",
+            Self::ServFail => "SERVFAIL",
+            Self::NxDomain => "NXDOMAIN",
+            Self::NotImp => "NOTIMP",
+            Self::Refused => "REFUSED",
+        })
+    }
 }
 
 impl From<Rcode> for RCODE {
@@ -46,6 +63,20 @@ pub(super) enum Kind {
     Answer(Rcode),
     Truncate,
     WrongId,
+}
+
+/// What it does, as the report tells it of a server.
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Silence => f.write_str("is silent"),
+            Self::Hold => f.write_str("holds its answers"),
+            Self::Delay(by) => write!(f, "answers {by:?} later"),
+            Self::Answer(rcode) => write!(f, "answers with {rcode}"),
+            Self::Truncate => f.write_str("truncates its answers"),
+            Self::WrongId => f.write_str("answers with other ids"),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -102,17 +133,24 @@ impl Faults {
 pub struct Fault {
     faults: Arc<watch::Sender<Faults>>,
     number: u64,
+    /// What the report tells of it, until it ends.
+    _told: Option<Told>,
 }
 
 impl Fault {
-    pub(super) fn begin(faults: &Arc<watch::Sender<Faults>>, name: Option<String>, kind: Kind) -> Self {
+    pub(super) fn begin(
+        faults: &Arc<watch::Sender<Faults>>,
+        name: Option<String>,
+        kind: Kind,
+        told: Option<Told>,
+    ) -> Self {
         let mut number = 0;
         faults.send_modify(|faults| {
             faults.begun += 1;
             number = faults.begun;
             faults.active.push(Active { number, name, kind });
         });
-        Self { faults: Arc::clone(faults), number }
+        Self { faults: Arc::clone(faults), number, _told: told }
     }
 }
 
@@ -130,9 +168,10 @@ mod tests {
     fn faults_are_in_force_for_their_names_until_they_are_dropped() {
         let faults = Arc::new(watch::Sender::new(Faults::default()));
         let of = |name: &str| faults.borrow().effect(name);
-        let all = Fault::begin(&faults, None, Kind::Answer(Rcode::Refused));
-        let one = Fault::begin(&faults, Some("a.test".to_owned()), Kind::Answer(Rcode::ServFail));
-        let late = Fault::begin(&faults, Some("a.test".to_owned()), Kind::Delay(Duration::from_secs(1)));
+        let all = Fault::begin(&faults, None, Kind::Answer(Rcode::Refused), None);
+        let one = Fault::begin(&faults, Some("a.test".to_owned()), Kind::Answer(Rcode::ServFail), None);
+        let late =
+            Fault::begin(&faults, Some("a.test".to_owned()), Kind::Delay(Duration::from_secs(1)), None);
         assert_eq!((of("a.test").rcode, of("b.test").rcode), (Some(Rcode::ServFail), Some(Rcode::Refused)));
         assert_eq!((of("a.test").delay, of("b.test").delay), (Duration::from_secs(1), Duration::ZERO));
         drop(one);

@@ -40,6 +40,7 @@ mod zone;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::panic::Location;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -305,6 +306,7 @@ impl Server {
     }
 
     /// Until the guard is dropped, no question is answered. Those asked meanwhile are not answered later either.
+    #[track_caller]
     pub fn silence(&self) -> Fault {
         self.begin(None, Kind::Silence)
     }
@@ -312,17 +314,20 @@ impl Server {
     /// Answers to questions that come until the guard is dropped wait for that, and are then sent, with what the server knows then.
     ///
     /// So a test decides when a slow answer arrives, without a clock.
+    #[track_caller]
     pub fn hold(&self) -> Fault {
         self.begin(None, Kind::Hold)
     }
 
     /// Answers to questions that come until the guard is dropped are sent so much later.
+    #[track_caller]
     pub fn delay(&self, by: Duration) -> Fault {
         self.begin(None, Kind::Delay(by))
     }
 
     /// Until the guard is dropped, every answer is this response code, without any record: a server that fails
     /// ([`Rcode::ServFail`]), refuses ([`Rcode::Refused`]), or lies ([`Rcode::NxDomain`]).
+    #[track_caller]
     pub fn answer_with(&self, rcode: Rcode) -> Fault {
         self.begin(None, Kind::Answer(rcode))
     }
@@ -330,11 +335,13 @@ impl Server {
     /// Until the guard is dropped, answers over UDP are empty and marked as truncated, so that clients ask again over TCP.
     ///
     /// Answers that are too long are so by themselves: over 512 bytes, or what the client says it takes (EDNS, RFC 6891).
+    #[track_caller]
     pub fn truncate(&self) -> Fault {
         self.begin(None, Kind::Truncate)
     }
 
     /// Until the guard is dropped, answers have another id than their question, as forged ones do. A resolver ignores them.
+    #[track_caller]
     pub fn wrong_id(&self) -> Fault {
         self.begin(None, Kind::WrongId)
     }
@@ -416,8 +423,14 @@ impl Server {
         }
     }
 
+    #[track_caller]
     fn begin(&self, name: Option<String>, kind: Kind) -> Fault {
-        Fault::begin(&self.state.faults, name, kind)
+        let which = name.as_ref().map(|name| format!(" for `{name}`")).unwrap_or_default();
+        let text = format!("the name server in `{}` {kind}{which}", self.state.server);
+        let place = Location::caller();
+        // After the test there is no report to tell it in.
+        let told = self.node.net().ok().map(|net| crate::fault::Faults::tell(&net, &text, place));
+        Fault::begin(&self.state.faults, name, kind, told)
     }
 
     fn zone(&self) -> MutexGuard<'_, Zone> {
@@ -439,35 +452,42 @@ pub struct Only<'a> {
 
 impl Only<'_> {
     /// [`Server::silence`] for this name.
+    #[track_caller]
     pub fn silence(&self) -> Fault {
         self.begin(Kind::Silence)
     }
 
     /// [`Server::hold`] for this name.
+    #[track_caller]
     pub fn hold(&self) -> Fault {
         self.begin(Kind::Hold)
     }
 
     /// [`Server::delay`] for this name.
+    #[track_caller]
     pub fn delay(&self, by: Duration) -> Fault {
         self.begin(Kind::Delay(by))
     }
 
     /// [`Server::answer_with`] for this name.
+    #[track_caller]
     pub fn answer_with(&self, rcode: Rcode) -> Fault {
         self.begin(Kind::Answer(rcode))
     }
 
     /// [`Server::truncate`] for this name.
+    #[track_caller]
     pub fn truncate(&self) -> Fault {
         self.begin(Kind::Truncate)
     }
 
     /// [`Server::wrong_id`] for this name.
+    #[track_caller]
     pub fn wrong_id(&self) -> Fault {
         self.begin(Kind::WrongId)
     }
 
+    #[track_caller]
     fn begin(&self, kind: Kind) -> Fault {
         self.server.begin(Some(self.name.clone()), kind)
     }

@@ -14,7 +14,7 @@ mod partition;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::Location;
-use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 pub use self::crash::Crashed;
@@ -59,6 +59,22 @@ enum Subject {
 #[derive(Debug)]
 pub(crate) struct Change(u64);
 
+/// A change that ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Told {
+    net: Weak<Net>,
+    change: Option<Change>,
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        // With the network, its report has been written.
+        if let (Some(net), Some(change)) = (self.net.upgrade(), self.change.take()) {
+            net.faults.end_change(change);
+        }
+    }
+}
+
 /// What the report tells of a fault.
 #[derive(Debug)]
 struct Note {
@@ -75,6 +91,18 @@ impl Note {
 
     fn is(&self, subject: Subject) -> bool {
         self.subject == subject
+    }
+}
+
+impl State {
+    /// Forgets the oldest of too many that have ended.
+    fn trim(&mut self) {
+        let ended = self.notes.iter().filter(|note| note.ended.is_some()).count();
+        if ended > MOST_ENDED
+            && let Some(oldest) = self.notes.iter().position(|note| note.ended.is_some())
+        {
+            self.notes.remove(oldest);
+        }
     }
 }
 
@@ -118,6 +146,22 @@ impl Faults {
         Change(number)
     }
 
+    /// Notes what a test did at once, and what has no end.
+    pub(crate) fn done(&self, text: &str, place: &Location<'_>) {
+        let change = self.begin_change(text, place);
+        let mut state = self.state();
+        let note = state.notes.iter_mut().find(|note| note.is(Subject::Change(change.0)));
+        if let Some(note) = note {
+            note.ended = Some(note.began);
+        }
+        state.trim();
+    }
+
+    /// As [`begin_change`](Self::begin_change), until what is returned is dropped.
+    pub(crate) fn tell(net: &Arc<Net>, text: &str, place: &Location<'_>) -> Told {
+        Told { net: Arc::downgrade(net), change: Some(net.faults.begin_change(text, place)) }
+    }
+
     pub(crate) fn end_change(&self, change: Change) {
         self.note_end(Subject::Change(change.0));
     }
@@ -127,12 +171,7 @@ impl Faults {
         if let Some(note) = state.notes.iter_mut().find(|note| note.is(subject) && note.ended.is_none()) {
             note.ended = Some(Instant::now());
         }
-        let ended = state.notes.iter().filter(|note| note.ended.is_some()).count();
-        if ended > MOST_ENDED
-            && let Some(oldest) = state.notes.iter().position(|note| note.ended.is_some())
-        {
-            state.notes.remove(oldest);
-        }
+        state.trim();
     }
 
     fn forget(&self, number: u16) {
@@ -164,6 +203,7 @@ impl Faults {
         };
         let line = |note: &Note| match note.ended {
             None => format!("in force since {}: {}", after(note.began), note.text),
+            Some(ended) if ended == note.began => format!("at {}: {}", after(ended), note.text),
             Some(ended) => format!("from {} to {}: {}", after(note.began), after(ended), note.text),
         };
         let state = self.state();
@@ -225,8 +265,7 @@ impl Fault {
     fn begin(node: &Node, text: &str, place: &Location<'_>) -> Result<Self, Error> {
         let net = node.net().doing(|| "begin a fault")?;
         let number = net.faults.begin(format!("{text} ({}:{})", place.file(), place.line()))?;
-        let active =
-            Active { net: std::sync::Arc::downgrade(&net), number, hooks: Vec::new(), off: Vec::new() };
+        let active = Active { net: Arc::downgrade(&net), number, hooks: Vec::new(), off: Vec::new() };
         Ok(Self { active: Some(active) })
     }
 
@@ -319,6 +358,18 @@ mod tests {
         assert_eq!(lines.len(), 1 + MOST_ENDED);
         assert!(lines[0].starts_with("in force since 0 ms: lasting"), "{lines:?}");
         assert!(lines[MOST_ENDED].ends_with("fault 69999"), "{lines:?}");
+    }
+
+    #[test]
+    fn what_has_no_end_has_one_time() {
+        let faults = Faults::default();
+        let here = std::panic::Location::caller();
+        for round in 0..=MOST_ENDED {
+            faults.done(&format!("round {round}"), here);
+        }
+        let lines = faults.lines(None);
+        assert_eq!(lines.len(), MOST_ENDED);
+        assert!(lines[0].starts_with("at 0 ms: round 1 ("), "{lines:?}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 
 use netns_test_model::graph::{Firewall, Nat};
 
-use super::replace;
+use super::{Settings, replace};
 use crate::error::{Doing, Error};
 use crate::fault;
 use crate::network::Net;
@@ -19,6 +19,7 @@ pub(crate) struct GatewayChanges {
     declared: Option<GatewayPlan>,
     last: u64,
     changes: Vec<(u64, Change)>,
+    settings: Settings,
 }
 
 #[derive(Clone, Debug)]
@@ -172,8 +173,9 @@ fn enforce(node: &Node, changes: &mut GatewayChanges, operation: impl Fn() -> St
     let declared = changes.declared.get_or_insert_with(|| before.clone()).clone();
     let now = changes.in_force(&declared);
     let socket = node.nft().doing(&operation)?;
-    let (does, replaced) =
-        node.in_network(|| replace(node.name(), &socket, &before, &now)).doing(&operation)?;
+    let (does, replaced) = node
+        .in_network(|| replace(node.name(), &socket, &before, &now, &mut changes.settings))
+        .doing(&operation)?;
     node.shared().change_plan(|plan| plan.gateway = Some(does.clone()));
     replaced
 }

@@ -5,6 +5,7 @@ mod filter;
 mod mappings;
 mod translate;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 use std::{fs, io};
 
@@ -55,22 +56,29 @@ pub(crate) fn is_own(gateway: &GatewayPlan, family: &str, table: &str) -> bool {
         || gateway.nat.is_some() && translate::table().is(family, table)
 }
 
+/// One of conntrack's settings.
+const UDP_TIMEOUT: &str = "netfilter/nf_conntrack_udp_timeout";
+
+/// Settings below /proc/sys/net, by their names.
+type Settings = BTreeMap<String, String>;
+
 /// Has the calling thread's network namespace, a router's, do what the plan says. No packet has passed it yet.
 pub(crate) fn apply(router: &str, gateway: &GatewayPlan) -> Result<(), Error> {
     let socket = NftSocket::open().doing(|| format!("open a socket of nf_tables in `{router}`"))?;
     let mut batch = Batch::new();
     add(gateway, &mut batch);
     socket.send(batch)?;
-    configure(router, gateway)
+    write(router, &settings(gateway))
 }
 
 /// Has a router that did what one plan says do what another says, from one packet to the next. Where that is refused, it does what
-/// it did; the plan that is returned is the one that it follows.
+/// it did; the plan that is returned is the one that it follows. `kept` are the settings that it had before a test had it translate.
 fn replace<'a>(
     router: &str,
     socket: &NftSocket,
     before: &'a GatewayPlan,
     now: &'a GatewayPlan,
+    kept: &mut Settings,
 ) -> (&'a GatewayPlan, Result<(), Error>) {
     let failed = |error: Error, undone: Result<(), Error>| match undone {
         Ok(()) => Err(error),
@@ -78,19 +86,41 @@ fn replace<'a>(
             Err(Error::because(format!("change what `{router}` does"), format!("{error}; and then {more}")))
         }
     };
-    // Settings that are refused are found before packets meet other rules.
-    let configured = configure(router, now).and_then(|()| exchange(socket, before, now));
-    if let Err(error) = configured {
-        return (before, failed(error, configure(router, before)));
+    // Conntrack may be a module that no rule has asked for yet.
+    if now.nat.is_some() && !fs::exists(sysctl::path(UDP_TIMEOUT)).unwrap_or(true) {
+        let loaded = socket.load_connections();
+        if let Err(error) = loaded.doing(|| format!("look for the connections of `{router}`")) {
+            return (before, Err(error));
+        }
     }
+    let wanted = if now.nat.is_some() { settings(now) } else { there(kept) };
+    let found = match read(router, &wanted) {
+        Ok(found) => found,
+        Err(error) => return (before, Err(error)),
+    };
+    // Settings that are refused are found before packets meet other rules.
+    let configured = write(router, &wanted).and_then(|()| exchange(socket, before, now));
+    if let Err(error) = configured {
+        return (before, failed(error, put_back(router, &found)));
+    }
+    let keep = |kept: &mut Settings| match now.nat {
+        Some(_) => found.iter().for_each(|(name, value)| {
+            kept.entry(name.clone()).or_insert_with(|| value.clone());
+        }),
+        None => kept.clear(),
+    };
     if before.nat == now.nat {
+        keep(kept);
         return (now, Ok(()));
     }
     // What the one has translated the other knows nothing of.
     match socket.flush_connections().doing(|| format!("flush the connections of `{router}`")) {
-        Ok(()) => (now, Ok(())),
+        Ok(()) => {
+            keep(kept);
+            (now, Ok(()))
+        }
         Err(error) => match exchange(socket, now, before) {
-            Ok(()) => (before, failed(error, configure(router, before))),
+            Ok(()) => (before, failed(error, put_back(router, &found))),
             Err(more) => (now, failed(error, Err(more))),
         },
     }
@@ -117,36 +147,63 @@ fn add(gateway: &GatewayPlan, batch: &mut Batch) {
 }
 
 /// The settings that a NAT needs; the calling thread is in the router's network namespace.
-fn configure(router: &str, gateway: &GatewayPlan) -> Result<(), Error> {
-    let Some(NatPlan { nat, .. }) = &gateway.nat else { return Ok(()) };
+fn settings(gateway: &GatewayPlan) -> Settings {
+    let Some(NatPlan { nat, .. }) = &gateway.nat else { return Settings::new() };
     let (udp, tcp): (Duration, Duration) = (nat.udp_timeout, nat.tcp_timeout);
-    // Who hairpins would be told of a shorter way, which is none. Interfaces that are there already go by their own setting.
+    // Who hairpins would be told of a shorter way, which is none. Interfaces go by their own setting.
     let own = std::iter::once(&gateway.uplink).chain(&gateway.inside).map(String::as_str);
-    // Where it cannot be told whether one is there, writing tells.
-    let own = own.filter(|name| fs::exists(sysctl::path(&format!("ipv4/conf/{name}"))).unwrap_or(true));
-    for which in ["all", "default"].into_iter().chain(own) {
-        set(router, &format!("ipv4/conf/{which}/send_redirects"), 0)?;
-    }
+    let redirects = ["all", "default"].into_iter().chain(own);
+    let redirects = redirects.map(|which| (format!("ipv4/conf/{which}/send_redirects"), "0".to_owned()));
     // A mapping lives as long as the connection that conntrack sees in its packets.
-    for (name, timeout) in
-        [("udp_timeout", udp), ("udp_timeout_stream", udp), ("tcp_timeout_established", tcp)]
-    {
-        set(router, &format!("netfilter/nf_conntrack_{name}"), timeout.as_secs())?;
-    }
-    Ok(())
+    let timeouts = [("udp_timeout", udp), ("udp_timeout_stream", udp), ("tcp_timeout_established", tcp)];
+    let timeouts = timeouts
+        .map(|(name, timeout)| (format!("netfilter/nf_conntrack_{name}"), timeout.as_secs().to_string()));
+    there(&redirects.chain(timeouts).collect())
 }
 
-fn set(router: &str, name: &str, value: u64) -> Result<(), Error> {
-    fs::write(sysctl::path(name), value.to_string()).map_err(|error| {
-        let operation = format!("set `net/{name}` of `{router}` to {value}");
-        match error.kind() {
-            // Linux before 5.13 shows the settings of conntrack to root alone.
-            io::ErrorKind::NotFound => Error::because(
-                operation,
-                "the kernel does not have it for this user: a NAT needs Linux 5.13, or root, as in \
-                 `CARGO_TARGET_<TRIPLE>_RUNNER=\"sudo -E\"`",
-            ),
-            _ => Error::new(operation, error),
-        }
-    })
+/// Without those of interfaces that are not there, or not yet.
+fn there(settings: &Settings) -> Settings {
+    let is_there = |name: &str| match name.strip_suffix("/send_redirects") {
+        // Where it cannot be told whether one is there, writing tells.
+        Some(interface) => fs::exists(sysctl::path(interface)).unwrap_or(true),
+        None => true,
+    };
+    settings.clone().into_iter().filter(|(name, _)| is_there(name)).collect()
+}
+
+/// What these settings are now.
+fn read(router: &str, settings: &Settings) -> Result<Settings, Error> {
+    let now = |name: &String| match fs::read_to_string(sysctl::path(name)) {
+        Ok(value) => Ok((name.clone(), value.trim().to_owned())),
+        Err(error) => Err(refused(format!("read `net/{name}` of `{router}`"), error)),
+    };
+    settings.keys().map(now).collect()
+}
+
+fn write(router: &str, settings: &Settings) -> Result<(), Error> {
+    settings.iter().try_for_each(|(name, value)| set(router, name, value))
+}
+
+/// Writes those that have changed since they were found; what is refused keeps none of the others from it.
+fn put_back(router: &str, found: &Settings) -> Result<(), Error> {
+    let now = read(router, found)?;
+    let changed = found.iter().filter(|(name, value)| now.get(*name) != Some(*value));
+    changed.map(|(name, value)| set(router, name, value)).fold(Ok(()), Result::and)
+}
+
+fn set(router: &str, name: &str, value: &str) -> Result<(), Error> {
+    fs::write(sysctl::path(name), value)
+        .map_err(|error| refused(format!("set `net/{name}` of `{router}` to {value}"), error))
+}
+
+fn refused(operation: String, error: io::Error) -> Error {
+    match error.kind() {
+        // Linux before 5.13 shows the settings of conntrack to root alone.
+        io::ErrorKind::NotFound => Error::because(
+            operation,
+            "the kernel does not have it for this user: a NAT needs Linux 5.13, or root, as in \
+             `CARGO_TARGET_<TRIPLE>_RUNNER=\"sudo -E\"`",
+        ),
+        _ => Error::new(operation, error),
+    }
 }

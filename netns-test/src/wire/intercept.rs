@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::checksums;
+use crate::fault::Told;
 use crate::packet::Packet;
 use crate::panics;
 
@@ -138,6 +139,8 @@ pub struct Interception {
     interceptor: Arc<Interceptor>,
     desk: Arc<Desk>,
     ring: Arc<dyn Fn() + Send + Sync>,
+    /// What the report tells of it, until it ends.
+    told: Option<Told>,
 }
 
 impl Interception {
@@ -146,7 +149,12 @@ impl Interception {
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let interceptor = Arc::new(Interceptor { id, decide: Mutex::new(decide), held: Mutex::default() });
         desk.interceptors().push(Arc::clone(&interceptor));
-        Self { interceptor, desk, ring }
+        Self { interceptor, desk, ring, told: None }
+    }
+
+    pub(crate) fn told(mut self, told: Told) -> Self {
+        self.told = Some(told);
+        self
     }
 
     /// How many packets are held.

@@ -117,6 +117,15 @@ impl NftSocket {
         }
     }
 
+    /// Asks what tracks connections for its counters: where that is a module, it is loaded by this, and its settings are there.
+    pub(crate) fn load_connections(&self) -> io::Result<()> {
+        // `IPCTNL_MSG_CT_GET_STATS_CPU`, whose answer is short.
+        let kind = (libc::NFNL_SUBSYS_CTNETLINK as u16) << 8 | 4;
+        let message =
+            Message { kind, family: libc::AF_UNSPEC as u8, resource: 0, attributes: Attributes::new() };
+        self.dump(&message, |_| Ok(None::<()>)).map(drop)
+    }
+
     fn dump<T>(
         &self,
         request: &Message,
