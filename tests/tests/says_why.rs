@@ -1,12 +1,14 @@
 //! Promise 9: where the system refuses, the test fails with one message that names the cause and the command that mends
 //! it. And promise 10: it never pretends.
 
+use std::os::fd::AsRawFd as _;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-use netns_test::{Node, netns_test};
+use netns_test::{Firewall, Node, Router, netns_test};
 use netns_test_tests::{Rerun, is_root, rerun};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
 
 #[netns_test]
 #[ignore = "run by its proof"]
@@ -157,6 +159,39 @@ fn a_switch_that_is_unknown_is_refused() {
 #[test]
 fn a_bridge_is_a_switch_too() {
     rerun("three_nodes").env("NETNS_TEST_SWITCH", "bridge").run().passed();
+}
+
+/// Removes all tables of nf_tables, as `nft flush ruleset` does.
+fn remove_tables() {
+    let netlink =
+        socket(AddressFamily::Netlink, SockType::Raw, SockFlag::empty(), SockProtocol::NetlinkNetFilter)
+            .expect("everybody has it");
+    let mut batch = Vec::new();
+    // NFNL_MSG_BATCH_BEGIN, NFT_MSG_DELTABLE of nf_tables (10), which asks for an acknowledgement, and NFNL_MSG_BATCH_END.
+    for (kind, flags, subsystem) in [(0x10_u16, 1_u16, 10_u16), (10 << 8 | 2, 5, 0), (0x11, 1, 10)] {
+        // nlmsghdr: length, kind, flags, sequence, port; nfgenmsg: no family, version, subsystem.
+        batch.extend(20_u32.to_ne_bytes());
+        batch.extend(kind.to_ne_bytes());
+        batch.extend(flags.to_ne_bytes());
+        batch.extend([0; 10]);
+        batch.extend(subsystem.to_be_bytes());
+    }
+    send(netlink.as_raw_fd(), &batch, MsgFlags::empty()).expect("the kernel takes it");
+    let mut answer = [0; 128];
+    recv(netlink.as_raw_fd(), &mut answer, MsgFlags::empty()).expect("the kernel answers");
+    assert_eq!(answer[16..20], [0; 4], "the kernel refuses");
+}
+
+#[netns_test(
+    nodes(phone, server),
+    routers(home { firewall = corporate, uplink = server }),
+    links(phone -- home, home -- server),
+)]
+fn rules_that_a_test_has_removed_are_told(home: Router) {
+    home.enter(remove_tables);
+    let error = home.set_firewall(Firewall::Open).expect_err("its rules are gone").to_string();
+    assert!(error.contains("it has been removed meanwhile"), "{error}");
+    assert!(!error.contains("modprobe"), "{error}");
 }
 
 /// Finds no route, and fails.

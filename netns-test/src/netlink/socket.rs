@@ -9,7 +9,7 @@ use std::{
 use netlink_packet_core::{
     DecodeError, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST,
     NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP, NLMSG_OVERRUN, NetlinkBuffer, NetlinkHeader, NetlinkMessage,
-    NetlinkPayload, NetlinkSerializable, NlasIterator, parse_i32, parse_string,
+    NetlinkPayload, NetlinkSerializable, NlasIterator, parse_i32, parse_string, parse_u32,
 };
 use netlink_sys::Socket;
 use nix::libc;
@@ -25,8 +25,9 @@ const INCOMING: usize = 64 * 1024;
 const DUMP_ATTEMPTS: usize = 32;
 
 const NLMSG_HEADER_LEN: usize = 16;
-/// `NLMSGERR_ATTR_MSG` in `linux/netlink.h`.
+// `enum nlmsgerr_attrs` in `linux/netlink.h`.
 const NLMSGERR_ATTR_MSG: u16 = 1;
+const NLMSGERR_ATTR_OFFS: u16 = 2;
 
 /// A netlink socket that any thread may use; requests wait for each other.
 ///
@@ -49,11 +50,13 @@ pub(super) struct Refusal {
     pub(super) source: io::Error,
     /// The text of the extended acknowledgement.
     pub(super) kernel: Option<String>,
+    /// The attribute of the request that was refused, with its header, where the kernel says which; of transactions alone.
+    pub(super) attribute: Option<Vec<u8>>,
 }
 
 impl Refusal {
     fn new(errno: i32, kernel: Option<String>) -> Self {
-        Self { source: io::Error::from_raw_os_error(errno), kernel }
+        Self { source: io::Error::from_raw_os_error(errno), kernel, attribute: None }
     }
 
     pub(super) fn errno(&self) -> Option<i32> {
@@ -63,7 +66,7 @@ impl Refusal {
 
 impl From<io::Error> for Refusal {
     fn from(source: io::Error) -> Self {
-        Self { source, kernel: None }
+        Self { source, kernel: None, attribute: None }
     }
 }
 
@@ -158,7 +161,7 @@ impl Channel {
                 }
                 return match Reply::new(&header, payload).map_err(invalid)? {
                     Reply::Data => decode(header.message_type, payload).map_err(|e| invalid(e).into()),
-                    Reply::Refused(errno, text) => Err(Refusal::new(errno, text)),
+                    Reply::Refused(errno, ack) => Err(Refusal::new(errno, ack.text)),
                     Reply::Done | Reply::Noise => continue,
                 };
             }
@@ -270,7 +273,7 @@ impl Inner {
                     continue;
                 }
                 match Reply::new(&header, payload).map_err(invalid)? {
-                    Reply::Refused(errno, text) => refused(position, Refusal::new(errno, text)),
+                    Reply::Refused(errno, ack) => refused(position, Refusal::new(errno, ack.text)),
                     Reply::Done => {}
                     Reply::Data | Reply::Noise => continue,
                 }
@@ -302,10 +305,11 @@ impl Inner {
                     continue;
                 }
                 answered = true;
-                if let Reply::Refused(errno, text) = Reply::new(&header, payload).map_err(invalid)?
+                if let Reply::Refused(errno, ack) = Reply::new(&header, payload).map_err(invalid)?
                     && refusal.as_ref().is_none_or(|(earlier, _)| position < *earlier)
                 {
-                    refusal = Some((position, Refusal::new(errno, text)));
+                    let attribute = ack.offset.and_then(|at| attribute(&self.outgoing, position, at));
+                    refusal = Some((position, Refusal { attribute, ..Refusal::new(errno, ack.text) }));
                 }
             }
         }
@@ -343,7 +347,7 @@ impl Inner {
                         Err(error) => undecoded = undecoded.or(Some(error)),
                     },
                     Reply::Refused(libc::EINTR | libc::EBUSY, _) => return Ok(None),
-                    Reply::Refused(errno, text) => return Err(Refusal::new(errno, text).into()),
+                    Reply::Refused(errno, ack) => return Err(Refusal::new(errno, ack.text).into()),
                     Reply::Done => {
                         return match undecoded {
                             Some(error) if whole => Err(invalid(error)),
@@ -364,9 +368,17 @@ pub(super) enum Reply {
     Data,
     /// The end of a dump, or an acknowledgement.
     Done,
-    /// The error number, and the kernel's words where it has some.
-    Refused(i32, Option<String>),
+    /// The error number, and what the kernel tells beside it.
+    Refused(i32, ExtendedAck),
     Noise,
+}
+
+/// What the kernel tells of a refusal beside its number.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct ExtendedAck {
+    pub(super) text: Option<String>,
+    /// Where in the request the attribute stands that was refused.
+    pub(super) offset: Option<usize>,
 }
 
 impl Reply {
@@ -392,17 +404,36 @@ impl Reply {
             return Ok(Self::Done);
         }
         let explained = header.flags & NLM_F_ACK_TLVS != 0;
-        let text = explained.then(|| extended_ack(attributes)).flatten();
-        Ok(Self::Refused(code.saturating_neg(), text))
+        let ack = if explained { ExtendedAck::read(attributes) } else { ExtendedAck::default() };
+        Ok(Self::Refused(code.saturating_neg(), ack))
     }
 }
 
-fn extended_ack(attributes: &[u8]) -> Option<String> {
-    let attribute = NlasIterator::new(attributes).flatten().find(|nla| nla.kind() == NLMSGERR_ATTR_MSG)?;
-    let text = parse_string(attribute.value()).ok()?;
-    // Some of the kernel's texts are sentences, with a full stop or a line feed.
-    let text = text.trim_end_matches(['.', '\n', ' ']);
-    (!text.is_empty()).then(|| text.to_owned())
+impl ExtendedAck {
+    fn read(attributes: &[u8]) -> Self {
+        let mut ack = Self::default();
+        for attribute in NlasIterator::new(attributes).flatten() {
+            match attribute.kind() {
+                NLMSGERR_ATTR_MSG => {
+                    let text = parse_string(attribute.value()).unwrap_or_default();
+                    // Some of the kernel's texts are sentences, with a full stop or a line feed.
+                    let text = text.trim_end_matches(['.', '\n', ' ']);
+                    ack.text = (!text.is_empty()).then(|| text.to_owned());
+                }
+                NLMSGERR_ATTR_OFFS => ack.offset = parse_u32(attribute.value()).ok().map(|at| at as usize),
+                _ => {}
+            }
+        }
+        ack
+    }
+}
+
+/// The attribute that begins at an offset of a datagram's message, with its header.
+fn attribute(datagram: &[u8], message: usize, offset: usize) -> Option<Vec<u8>> {
+    let (_, payload) = Messages(datagram).nth(message)?.ok()?;
+    let attribute = payload.get(offset.checked_sub(NLMSG_HEADER_LEN)?..)?;
+    let length = usize::from(u16::from_ne_bytes([*attribute.first()?, *attribute.get(1)?]));
+    attribute.get(..length).map(<[u8]>::to_vec)
 }
 
 /// The messages of one datagram.

@@ -18,7 +18,7 @@ use nix::{
 
 use super::diag::Family;
 use super::{
-    socket::{Messages, Reply},
+    socket::{ExtendedAck, Messages, Reply},
     state::*,
     *,
 };
@@ -178,7 +178,10 @@ fn extended_ack(text: &str) -> Vec<u8> {
 
 #[test]
 fn a_refusal_carries_the_kernels_words_after_a_capped_or_a_whole_request() {
-    let refused = Reply::Refused(libc::EINVAL, Some("no such thing".to_owned()));
+    let refused = Reply::Refused(
+        libc::EINVAL,
+        ExtendedAck { text: Some("no such thing".to_owned()), offset: Some(0x0909_0909) },
+    );
     for (echo, capped) in [(16, NLM_F_CAPPED), (36, 0)] {
         let mut payload = (-libc::EINVAL).to_ne_bytes().to_vec();
         let mut request = vec![0; echo];

@@ -77,6 +77,11 @@ pub(super) fn read<'a>(bytes: &'a [u8]) -> impl Iterator<Item = (u16, &'a [u8])>
     })
 }
 
+/// Whether an attribute consists of others.
+pub(super) fn is_nested(attribute: &[u8]) -> bool {
+    attribute.get(2..HEADER).is_some_and(|kind| u16::from_ne_bytes([kind[0], kind[1]]) & NESTED != 0)
+}
+
 /// The first attribute of this kind.
 pub(super) fn find(bytes: &[u8], kind: u16) -> Option<&[u8]> {
     read(bytes).find(|(found, _)| *found == kind).map(|(_, value)| value)

@@ -8,7 +8,7 @@ use super::set::{Data, Value};
 use super::table::Family;
 
 // `enum nft_expr_attributes` and those of the single expressions in `linux/netfilter/nf_tables.h`.
-const NFTA_EXPR_NAME: u16 = 1;
+pub(super) const NFTA_EXPR_NAME: u16 = 1;
 const NFTA_EXPR_DATA: u16 = 2;
 const NFTA_DATA_VALUE: u16 = 1;
 const NFTA_DATA_VERDICT: u16 = 2;
@@ -64,6 +64,9 @@ const NFTA_LIMIT_BURST: u16 = 3;
 const NFTA_LIMIT_TYPE: u16 = 4;
 const NFTA_COUNTER_BYTES: u16 = 1;
 const NFTA_COUNTER_PACKETS: u16 = 2;
+
+/// The module that counts, before Linux 5.17.
+pub(super) const COUNTER: &str = "nft_counter";
 
 /// The longest unit of time that nft has a word for, in seconds.
 const WEEK: u64 = 7 * 24 * 3600;
@@ -214,6 +217,7 @@ impl Expr {
                 Family::Ip6 => "nft_reject_ipv6",
             }),
             Self::Add { once: true, .. } => Some("nft_limit"),
+            Self::Counter => Some(COUNTER),
             _ => None,
         }
     }

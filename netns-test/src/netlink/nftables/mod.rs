@@ -76,8 +76,9 @@ impl NftSocket {
             }
             Some(change) if change < descriptions.len() => {
                 let Description { text, modules } = descriptions.swap_remove(change);
-                let lacks = lacking(&modules).filter(|_| refusal.errno() == Some(libc::ENOENT));
-                NetlinkError::new(text, Refusal { kernel: refusal.kernel.or(lacks), ..refusal })
+                let is_not_found = refusal.errno() == Some(libc::ENOENT);
+                let why = is_not_found.then(|| not_found(&modules, refusal.attribute.as_deref())).flatten();
+                NetlinkError::new(text, Refusal { kernel: refusal.kernel.or(why), ..refusal })
             }
             _ => NetlinkError::new("change the rules of nf_tables".to_owned(), refusal),
         })
@@ -139,6 +140,30 @@ impl NftSocket {
             Some(libc::EOPNOTSUPP) => missing(),
             _ => error,
         })
+    }
+}
+
+/// What it means that the kernel did not find something, by the attribute that it refused; older kernels do not always say which.
+fn not_found(modules: &[&str], attribute: Option<&[u8]>) -> Option<String> {
+    let Some((attribute, (kind, value))) =
+        attribute.and_then(|bytes| Some((bytes, attributes::read(bytes).next()?)))
+    else {
+        return lacking(modules);
+    };
+    if attributes::is_nested(attribute) {
+        let expression = attributes::text_of(attributes::find(value, expr::NFTA_EXPR_NAME)?);
+        let knows =
+            |module: &&&str| module.strip_prefix("nft_").is_some_and(|name| name.starts_with(&expression));
+        // `dynset` is a part of nf_tables itself, and has the limit in it.
+        modules.iter().find(|module| knows(module) || expression == "dynset")?;
+        // As are counters since Linux 5.17: they are missing where they are what was refused.
+        let may_be_missing = |module: &&str| *module != expr::COUNTER || expression == "counter";
+        return lacking(&modules.iter().copied().filter(may_be_missing).collect::<Vec<_>>());
+    }
+    // Every message names a table first, and next the chain or set that it changes.
+    match kind {
+        1 | 2 => Some(format!("there is no `{}`: it has been removed meanwhile", attributes::text_of(value))),
+        _ => lacking(modules),
     }
 }
 

@@ -331,14 +331,73 @@ fn a_batch_that_is_refused_changes_nothing_and_tells_what_was_refused() {
 }
 
 #[test]
+fn what_has_been_removed_is_told_and_no_module_blamed() {
+    in_namespace(|| {
+        let socket = NftSocket::open().unwrap();
+        let table = Table::new(Family::Inet, "t");
+        let chain = table.chain("c");
+        let why = |change: &dyn Fn(&mut Batch)| {
+            let mut batch = Batch::new();
+            change(&mut batch);
+            let error = socket.send(batch).unwrap_err();
+            assert_eq!(error.source.raw_os_error(), Some(libc::ENOENT));
+            error.kernel.unwrap_or_default()
+        };
+        // Modules that are built in are not in /sys/module, so this one may seem to be missing.
+        let add_rule =
+            |batch: &mut Batch| batch.add_rule(&chain, Rule::new().counter().ct_state(CtState::NEW).drop());
+        let add_chain =
+            |batch: &mut Batch| batch.add_chain(&table.base_chain("n", ChainKind::Nat, Hook::Output, 0));
+        assert_eq!(why(&add_rule), "there is no `t`: it has been removed meanwhile");
+        assert_eq!(why(&add_chain), "there is no `t`: it has been removed meanwhile");
+        let mut batch = Batch::new();
+        batch.add_table(&table);
+        socket.send(batch).unwrap();
+        assert_eq!(why(&add_rule), "there is no `c`: it has been removed meanwhile");
+        let set = table.set("s", &[Type::Ipv4Addr]);
+        let elements = [Element::new(Ipv4Addr::LOCALHOST)];
+        assert_eq!(
+            why(&|batch| batch.add_elements(&set, &elements)),
+            "there is no `s`: it has been removed meanwhile"
+        );
+        // The chain that a rule jumps to is named in an expression, which the kernel knows.
+        let mut batch = Batch::new();
+        batch.add_chain(&chain);
+        socket.send(batch).unwrap();
+        assert_eq!(
+            why(&|batch| batch
+                .add_rule(&chain, Rule::new().ct_state(CtState::NEW).jump(&table.chain("missing")))),
+            ""
+        );
+    });
+}
+
+#[test]
 fn what_a_rule_takes_of_the_kernel_is_known() {
     let modules = |rule: Rule| rule.modules(Family::Inet);
-    assert_eq!(modules(Rule::new().iifname("eth0").tcp_dport(80).counter().drop()), [""; 0]);
+    assert_eq!(modules(Rule::new().iifname("eth0").tcp_dport(80).drop()), [""; 0]);
     let rule = Rule::new().ct_state(CtState::NEW).reject(Reject::AdminProhibited);
     assert_eq!(modules(rule), ["nft_ct", "nft_reject_inet"]);
     assert_eq!(modules(Rule::new().masquerade()), ["nft_masq"]);
+    assert_eq!(modules(Rule::new().counter()), ["nft_counter"]);
     let text = super::lacking(&["nft_nowhere", "nft_neither"]).unwrap();
     assert!(text.contains("`sudo modprobe -a nft_nowhere nft_neither`"), "{text}");
+}
+
+#[test]
+fn a_counter_is_a_module_only_where_it_is_what_was_refused() {
+    let element = |name: &str| {
+        let expression = Attributes::new().text(super::expr::NFTA_EXPR_NAME, name);
+        Attributes::new().nested(1, &expression)
+    };
+    // Modules of expressions that no kernel has.
+    let modules = ["nft_counter", "nft_nowhere"];
+    let counter = super::not_found(&modules, Some(element("counter").as_bytes())).unwrap();
+    assert!(counter.contains("`sudo modprobe -a nft_counter nft_nowhere`"), "{counter}");
+    let other = super::not_found(&modules, Some(element("nowhere").as_bytes())).unwrap();
+    assert!(other.contains("`sudo modprobe -a nft_nowhere`"), "{other}");
+    // Kernels that do not say what they refused.
+    assert_eq!(super::not_found(&modules, None).unwrap(), counter);
 }
 
 #[test]
