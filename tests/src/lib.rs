@@ -3,6 +3,7 @@
 //! Tests that must fail, be killed or be refused are `#[ignore]`d and stand beside their proof, which re-runs its own
 //! binary with the one test that it is about.
 
+pub mod datagrams;
 pub mod figures;
 
 use std::ffi::OsStr;

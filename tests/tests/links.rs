@@ -3,76 +3,17 @@
 //! Seeds are fixed where packets are counted, so that a share that is right stays right.
 
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::AsRawFd as _;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use netns_test::{
-    Conditions, Ecn, LinkDirection, Loss, Network, Node, Percent, Rate, Topology, Verdict, Wire, netns_test,
-};
+use netns_test::{Conditions, Ecn, Loss, Network, Node, Percent, Rate, Topology, Verdict, Wire, netns_test};
+use netns_test_tests::datagrams::{bulk, bulk_to, received, send_numbers, sockets};
 use netns_test_tests::rerun;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::UdpSocket;
-
-/// After so long nothing more is on its way.
-const SILENCE: Duration = Duration::from_millis(1500);
 
 const fn ms(number: u64) -> Duration {
     Duration::from_millis(number)
-}
-
-/// The numbers of the datagrams that arrive, until none does.
-async fn received(socket: &UdpSocket) -> io::Result<Vec<u32>> {
-    received_within(socket, SILENCE).await
-}
-
-async fn received_within(socket: &UdpSocket, silence: Duration) -> io::Result<Vec<u32>> {
-    let mut numbers = Vec::new();
-    let mut buffer = [0; 2000];
-    while let Ok(length) = tokio::time::timeout(silence, socket.recv(&mut buffer)).await {
-        let number = buffer[..length?].first_chunk().expect("a datagram has a number");
-        numbers.push(u32::from_be_bytes(*number));
-    }
-    Ok(numbers)
-}
-
-/// Sends so many numbered datagrams, no faster than the wire looks at them, and tells which arrive.
-async fn send_numbers(
-    (from, out): (&Node, &UdpSocket),
-    to: &UdpSocket,
-    direction: &LinkDirection,
-    count: u32,
-) -> io::Result<Vec<u32>> {
-    let mut numbers = Vec::new();
-    // The kernel's wire has looked at a packet when `send` returns.
-    let sent = || direction.tally().map_or(u64::MAX, |tally| tally.sent);
-    let before = sent();
-    for first in (0..count).step_by(100) {
-        let end = (first + 100).min(count);
-        for number in first..end {
-            out.send(&number.to_be_bytes()).await?;
-        }
-        let seen = |_: &Node| Ok(sent() >= before.saturating_add(end.into()));
-        from.wait_until("the wire to have seen the packets", seen).await?;
-        // What has arrived makes room for more.
-        numbers.extend(received_within(to, ms(1)).await?);
-    }
-    numbers.extend(received(to).await?);
-    Ok(numbers)
-}
-
-/// A socket of each, connected to the other, whose nodes know each other: what is lost then are the datagrams.
-async fn sockets(a: &Node, b: &Node) -> io::Result<(UdpSocket, UdpSocket)> {
-    let (of_a, of_b) = (a.bind_udp(7).await?, b.bind_udp(7).await?);
-    of_a.connect((b.ip(), 7)).await?;
-    of_b.connect((a.ip(), 7)).await?;
-    let _open = a.network()?.link(a, b)?.set_conditions(Conditions::new())?;
-    for (out, inc) in [(&of_a, &of_b), (&of_b, &of_a)] {
-        out.send(b"hello").await?;
-        inc.recv(&mut [0; 8]).await?;
-    }
-    Ok((of_a, of_b))
 }
 
 /// Whether so many of so many are within five standard deviations: what the kernel draws is outside once in two million times, what
@@ -82,29 +23,6 @@ fn is_share(count: usize, of: usize, percent: f64) {
     let (count, of, share) = (count as f64, of as f64, percent / 100.0);
     let deviation = (of * share * (1.0 - share)).sqrt();
     assert!((count - of * share).abs() <= 5.0 * deviation + 0.5, "{count} of {of} are not {percent} %");
-}
-
-/// Sends so many bytes over TCP, and tells how long they took to arrive.
-async fn bulk(from: &Node, to: &Node, bytes: usize) -> io::Result<Duration> {
-    bulk_to(from, (to.ip(), 80).into(), to, bytes).await
-}
-
-async fn bulk_to(from: &Node, address: SocketAddr, to: &Node, bytes: usize) -> io::Result<Duration> {
-    let listener = to.listen_tcp(address).await?;
-    let mut out = from.connect_tcp(address).await?;
-    let (mut inc, _) = listener.accept().await?;
-    let sent: Vec<u8> = (0..bytes).map(|number| (number % 251) as u8).collect();
-    let started = Instant::now();
-    let mut arrived = Vec::with_capacity(bytes);
-    tokio::try_join!(
-        async {
-            out.write_all(&sent).await?;
-            out.shutdown().await
-        },
-        inc.read_to_end(&mut arrived)
-    )?;
-    assert!(arrived == sent, "TCP brings all of it, unchanged");
-    Ok(started.elapsed())
 }
 
 #[netns_test(nodes(a, b), links(a -- b { wire = user }))]
@@ -142,35 +60,6 @@ async fn each_direction_has_its_own_delay(a: Node, b: Node) -> io::Result<()> {
     Ok(())
 }
 
-#[netns_test(nodes(a, b), links(a -- b { loss = 10%, wire = user }, b -> a { loss = 2% }), seed = 1)]
-async fn each_direction_loses_its_own_share(a: Node, b: Node, network: Network) -> io::Result<()> {
-    let (of_a, of_b) = sockets(&a, &b).await?;
-    let link = network.link(&a, &b)?;
-    let there = send_numbers((&a, &of_a), &of_b, &link.from(&a)?, 10_000).await?;
-    let back = send_numbers((&b, &of_b), &of_a, &link.from(&b)?, 10_000).await?;
-    is_share(10_000 - there.len(), 10_000, 10.0);
-    is_share(10_000 - back.len(), 10_000, 2.0);
-    assert!(there.is_sorted() && back.is_sorted());
-    Ok(())
-}
-
-#[netns_test(
-    nodes(a, b),
-    links(a -- b { loss = burst(enter = 1%, leave = 25%), wire = user }),
-    seed = 1,
-)]
-async fn bursts_are_as_long_as_declared(a: Node, b: Node, network: Network) -> io::Result<()> {
-    let (of_a, of_b) = sockets(&a, &b).await?;
-    let mut arrived = send_numbers((&a, &of_a), &of_b, &network.link(&a, &b)?.from(&a)?, 10_000).await?;
-    // A sender that moves to another processor may overtake itself.
-    arrived.sort_unstable();
-    let bursts = arrived.windows(2).filter(|pair| pair[1] - pair[0] > 1).count();
-    let length = (10_000 - arrived.len()) as f64 / bursts as f64;
-    assert!((3.0..5.0).contains(&length), "{length} packets in a burst, for 4");
-    assert!((60..140).contains(&bursts), "{bursts} bursts, for 96");
-    Ok(())
-}
-
 /// The first 40 datagrams of this seed that are lost: a run of today's and one of next year's have the same.
 const LOST: [u32; 5] = [4, 6, 11, 13, 34];
 
@@ -180,39 +69,6 @@ async fn the_same_seed_gives_the_same_fates(a: Node, b: Node, network: Network) 
     let arrived = send_numbers((&a, &of_a), &of_b, &network.link(&a, &b)?.from(&a)?, 40).await?;
     let lost: Vec<u32> = (0..40).filter(|number| !arrived.contains(number)).collect();
     assert_eq!(lost, LOST);
-    Ok(())
-}
-
-#[netns_test(nodes(a, b), links(a -- b { loss = 1%, wire = user }), seed = 3)]
-async fn tcp_and_segments_of_udp_are_single_packets(a: Node, b: Node, network: Network) -> io::Result<()> {
-    let direction = network.link(&a, &b)?.from(&a)?;
-    bulk(&a, &b, 12 << 20).await?;
-    let (sent, lost) = (direction.tally()?.sent as usize, direction.tally()?.lost as usize);
-    assert!(sent >= (12 << 20) / 1448, "{sent} packets");
-    is_share(lost, sent, 1.0);
-
-    let (of_a, of_b) = sockets(&a, &b).await?;
-    let segment: libc::c_int = 1000;
-    // SAFETY: the kernel reads one int.
-    let set = unsafe {
-        let (value, length) = ((&raw const segment).cast(), size_of_val(&segment) as libc::socklen_t);
-        libc::setsockopt(of_a.as_raw_fd(), libc::SOL_UDP, libc::UDP_SEGMENT, value, length)
-    };
-    assert_eq!(set, 0, "{}", io::Error::last_os_error());
-    let mut arrived = 0;
-    for _ in 0..500 {
-        let before = direction.tally()?.sent;
-        match of_a.send(&[7; 20_000]).await {
-            // As older kernels have it where checksums are not postponed.
-            Err(error) if arrived == 0 && error.raw_os_error() == Some(libc::EIO) => return Ok(()),
-            sent => sent?,
-        };
-        let seen = |_: &Node| Ok(direction.tally()?.sent >= before + 20);
-        a.wait_until("the wire to have seen the segments", seen).await?;
-        arrived += received_within(&of_b, ms(1)).await?.len();
-    }
-    arrived += received(&of_b).await?.len();
-    is_share(10_000 - arrived, 10_000, 1.0);
     Ok(())
 }
 
@@ -539,33 +395,6 @@ fn the_wire_is_chosen_by_what_the_kernel_has_and_can_be_forced() {
 
 // The kernel's wire, where there is one: `.ci/debian-kernel` runs these.
 
-#[netns_test(nodes(a, b), links(a -- b { loss = 10%, wire = kernel }, b -> a { loss = 2% }), seed = 1)]
-#[ignore = "wants a kernel with netem"]
-async fn kernel_loses_its_share_in_each_direction(a: Node, b: Node, network: Network) -> io::Result<()> {
-    let (of_a, of_b) = sockets(&a, &b).await?;
-    let link = network.link(&a, &b)?;
-    assert_eq!(a.interface("eth0")?.link()?.qdisc, "netem");
-    let there = send_numbers((&a, &of_a), &of_b, &link.from(&a)?, 10_000).await?;
-    let back = send_numbers((&b, &of_b), &of_a, &link.from(&b)?, 10_000).await?;
-    is_share(10_000 - there.len(), 10_000, 10.0);
-    is_share(10_000 - back.len(), 10_000, 2.0);
-    Ok(())
-}
-
-#[netns_test(nodes(a, b), links(a -- b { loss = burst(enter = 1%, leave = 25%), wire = kernel }))]
-#[ignore = "wants a kernel with netem"]
-async fn kernel_loses_in_bursts(a: Node, b: Node, network: Network) -> io::Result<()> {
-    let (of_a, of_b) = sockets(&a, &b).await?;
-    let mut arrived = send_numbers((&a, &of_a), &of_b, &network.link(&a, &b)?.from(&a)?, 10_000).await?;
-    // A sender that moves to another processor may overtake itself.
-    arrived.sort_unstable();
-    let bursts = arrived.windows(2).filter(|pair| pair[1] - pair[0] > 1).count();
-    let length = (10_000 - arrived.len()) as f64 / bursts as f64;
-    assert!((2.5..6.0).contains(&length), "{length} packets in a burst, for 4");
-    assert!((50..160).contains(&bursts), "{bursts} bursts, for 96");
-    Ok(())
-}
-
 #[netns_test(nodes(a, b), links(a -- b { delay = 60ms, jitter = 20ms, wire = kernel }, b -> a { delay = 20ms }))]
 #[ignore = "wants a kernel with netem"]
 async fn kernel_delays_each_direction_and_keeps_the_order(
@@ -652,7 +481,7 @@ async fn the_kernel_keeps_to_a_rate_without_netem(a: Node, b: Node, network: Net
 
 #[netns_test(nodes(a, b), links(a -- b { loss = 1%, wire = kernel }))]
 #[ignore = "wants a kernel with netem"]
-async fn kernel_takes_segments_one_by_one(a: Node, b: Node) -> io::Result<()> {
+async fn kernel_delivers_frames_of_single_segments(a: Node, b: Node) -> io::Result<()> {
     bulk(&a, &b, 4 << 20).await?;
     let sent = a.interface("eth0")?.link()?.stats.tx_packets as usize;
     // Large packets would be some 70.
