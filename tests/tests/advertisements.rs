@@ -54,6 +54,15 @@ async fn a_host_configures_itself(client: Node, other: Node, server: Node, r: Ro
     Ok(())
 }
 
+#[netns_test(nodes(client), routers(r), links(client -- r), addresses = none, family = v6)]
+fn a_host_configures_itself_without_a_runtime(client: Node, r: Router) -> io::Result<()> {
+    let _advertising = r.interface("eth0")?.advertise(Advertisement::new().prefix("2001:db8:7::/64"))?;
+    let own = client.interface("eth0")?.blocking_autoconfigure()?;
+    assert_eq!(own.segments()[..4], [0x2001, 0xdb8, 7, 0]);
+    assert!(addresses_of_link(&client)?.contains(&own.into()));
+    Ok(())
+}
+
 #[netns_test(nodes(client), routers(r), links(client -- r), addresses = none)]
 async fn two_prefixes_and_a_change_reach_who_listens(client: Node, r: Router) -> io::Result<()> {
     let eth0 = client.interface("eth0")?;

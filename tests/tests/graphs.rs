@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use netns_test::state::Route;
 use netns_test::{
-    Addresses, Error, Family, Nat, Network, Node, Percent, Queue, Rate, Router, Routes, Topology, netns_test,
+    Addresses, Ecn, Error, Family, Icmp, Nat, Network, Node, Percent, Queue, Rate, Router, Routes, Topology,
+    Wire, netns_test,
 };
 
 /// After so long a datagram counts as lost. One that is not lost arrives within milliseconds.
@@ -338,6 +339,25 @@ async fn a_chain_in_code(network: Network, client: Node, server: Node, r1: Route
     assert_eq!(network.routers().len(), 3);
     assert_eq!(r1.name(), "r1");
     everything_reaches_everything(&network).await
+}
+
+/// A link with each condition but loss and rates, said one by one.
+fn conditioned() -> Topology {
+    let (ms, mut pair) = (Duration::from_millis, Topology::new());
+    pair.node("a").node("b");
+    let link = pair.link("a", "b").delay(ms(3)).jitter(ms(1)).duplicate(Percent(1.0)).reorder(Percent(2.0));
+    link.corrupt(Percent(3.0)).ecn(Ecn::Bleach).icmp(Icmp::Drop).wire(Wire::User);
+    pair
+}
+
+#[netns_test(topology = conditioned())]
+async fn conditions_in_code_one_by_one(network: Network, a: Node, b: Node) -> io::Result<()> {
+    let said =
+        "delay = 3ms, jitter = 1ms, duplicate = 1%, reorder = 2%, corrupt = 3%, ecn = bleach, icmp = drop";
+    for node in [&a, &b] {
+        assert_eq!(network.link(&a, &b)?.from(node)?.conditions().to_string(), said);
+    }
+    Ok(())
 }
 
 fn many(nodes: usize) -> Topology {

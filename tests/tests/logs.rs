@@ -6,7 +6,8 @@ use std::thread;
 
 use netns_test::{Logged, Node, netns_test};
 use netns_test_tests::{Outcome, rerun};
-use tracing_subscriber::layer::SubscriberExt as _;
+use tracing::span;
+use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::{Layer, Registry};
 
 /// As the user who runs the proof and without any privilege.
@@ -86,7 +87,7 @@ fn the_environment_says_how_much() {
 struct Counting(Mutex<Sender<String>>);
 
 impl<S: tracing::Subscriber> Layer<S> for Counting {
-    fn on_event(&self, event: &tracing::Event<'_>, _context: tracing_subscriber::layer::Context<'_, S>) {
+    fn on_event(&self, event: &tracing::Event<'_>, _context: Context<'_, S>) {
         let _nobody_counts = self.0.lock().expect("not poisoned").send(event.metadata().level().to_string());
     }
 }
@@ -127,6 +128,47 @@ fn a_subscriber_of_the_test_hears_all_and_is_recorded_where_it_is_wrapped() {
         outcome.failed_with(&["on purpose"]);
         assert_eq!(log(&outcome), ["node INFO logs: coarse"], "{outcome}");
     }
+}
+
+/// A layer that tells what becomes of spans.
+struct Spans(Mutex<Sender<&'static str>>);
+
+impl Spans {
+    fn tell(&self, what: &'static str) {
+        self.0.lock().expect("not poisoned").send(what).expect("somebody reads it");
+    }
+}
+
+impl<S: tracing::Subscriber> Layer<S> for Spans {
+    fn on_record(&self, _: &span::Id, _: &span::Record<'_>, _: Context<'_, S>) {
+        self.tell("has one more value");
+    }
+
+    fn on_follows_from(&self, _: &span::Id, _: &span::Id, _: Context<'_, S>) {
+        self.tell("follows");
+    }
+
+    fn on_close(&self, _: span::Id, _: Context<'_, S>) {
+        self.tell("ends");
+    }
+}
+
+#[netns_test]
+fn spans_are_those_of_the_subscriber_that_is_wrapped() {
+    let (tell, told) = mpsc::channel();
+    let own = Registry::default().with(Spans(Mutex::new(tell)));
+    tracing::subscriber::with_default(Logged::new(own), || {
+        let first = tracing::info_span!("first", late = tracing::field::Empty);
+        first.record("late", 1);
+        let second = tracing::info_span!("second");
+        second.follows_from(&first);
+        second.in_scope(|| assert_eq!(tracing::Span::current(), second));
+        let same = first.clone();
+        drop(first);
+        assert_eq!(told.try_iter().collect::<Vec<_>>(), ["has one more value", "follows"]);
+        drop((same, second));
+        assert_eq!(told.try_iter().collect::<Vec<_>>(), ["ends", "ends"]);
+    });
 }
 
 #[netns_test]

@@ -51,6 +51,32 @@ async fn programs_see_their_own_processes_alone(a: Node, b: Node) -> io::Result<
 }
 
 #[netns_test]
+async fn a_program_has_the_environment_that_it_was_given(a: Node) -> io::Result<()> {
+    let own = says(&a, "env").await?;
+    assert!(own.lines().any(|line| line.starts_with("PATH=")), "{own}");
+    let mut command = a.command("/usr/bin/env");
+    command
+        .env("KEPT", "no")
+        .env_clear()
+        .envs([("ONE", "1"), ("TWO", "2")])
+        .env("THREE", "3")
+        .env_remove("TWO");
+    let output = command.output().await?;
+    assert_eq!(text(&output.stdout), "ONE=1\nTHREE=3\n");
+    Ok(())
+}
+
+#[netns_test]
+async fn a_stream_that_was_given_is_not_captured(a: Node) -> io::Result<()> {
+    let mut command = a.command("sh");
+    command.args(["-c", "echo shown; echo hidden >&2"]).stderr(Stdio::null());
+    let child = command.spawn().await?;
+    let output = child.wait_with_output().await?;
+    assert_eq!((text(&output.stdout), text(&output.stderr)), ("shown\n".to_owned(), String::new()));
+    Ok(())
+}
+
+#[netns_test]
 async fn output_is_captured_line_by_line(a: Node) -> io::Result<()> {
     let script = "echo one; echo two >&2; printf three";
     let child = a.command("sh").args(["-c", script]).spawn().await?;

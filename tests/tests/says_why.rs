@@ -215,9 +215,9 @@ fn finds_no_route_in_a_node(_a: Node) {
 #[test]
 fn a_forgotten_handle_is_hinted_at_where_the_body_is_outside_the_network() {
     let hint = "the body stands outside the network";
-    rerun("forgets_the_handle").run().failed_with(&[hint, "Network is unreachable"]);
+    rerun("forgets_the_handle").run().failed_with(&[hint, "NetworkUnreachable"]);
     let outcome = rerun("finds_no_route_in_a_node").run();
-    outcome.failed_with(&["Network is unreachable"]);
+    outcome.failed_with(&["NetworkUnreachable"]);
     assert!(!outcome.stdout.contains(hint), "{outcome}");
 }
 

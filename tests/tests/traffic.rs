@@ -34,7 +34,19 @@ async fn packets_are_told_with_node_interface_and_way(
     assert_eq!(packets.containing("in the clear").sent().len(), 1, "{packets}");
     assert_eq!(packets.containing("in the clear").received().len(), 1, "{packets}");
     assert_eq!(packets.of(&a).sent().containing("in the clear").len(), 1);
+    assert_eq!(packets.from(a.ip()).containing("in the clear").sent().len(), 1);
+    assert_eq!(packets.from(b.ip()).containing("in the clear").len(), 0);
     assert_eq!(packets.retransmissions().len(), 0);
+    assert_eq!(packets.to_string().lines().count(), packets.len());
+    assert!(packets.is_sorted_by_key(Captured::time));
+    let (mut each, mut owned) = (Vec::new(), Vec::new());
+    for packet in &packets {
+        each.push(packet.payload().to_vec());
+    }
+    for packet in packets.clone() {
+        owned.push(packet.into_packet().payload().to_vec());
+    }
+    assert_eq!(each, owned);
     // Nothing went to the third, and nothing of it to anybody else.
     assert_eq!(packets.to(c.ip()).len() + packets.to(c.ip4()).len(), 0, "{packets}");
     assert_eq!(packets.containing("a secret").len(), 0);
