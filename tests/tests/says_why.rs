@@ -2,6 +2,7 @@
 //! it. And promise 10: it never pretends.
 
 use std::os::fd::AsRawFd as _;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
@@ -258,13 +259,19 @@ fn machine_without_modules() {
         refused.failed_with(&[cause, &format!("sudo modprobe {option}{module}")]);
         assert!(loaded.success(), "{module} is there again");
     }
-    // Without this one, a switch is a bridge.
-    fs::write(loader, "/bin/false").expect("root");
-    unload("macvlan");
-    rerun("three_nodes").as_ordinary_user().run().passed();
-    let modules = fs::read_to_string("/proc/modules").expect("a kernel with modules");
-    fs::write(loader, before.trim()).expect("root");
-    assert!(!modules.lines().any(|line| line.starts_with("macvlan ")), "it is not there: {modules}");
+    // Without macvlan a switch is a bridge, and without tun there is no /dev/net/tun, which nothing opens.
+    for module in ["macvlan", "tun"] {
+        let loaded = Command::new("modprobe").arg(module).status().expect("modprobe");
+        assert!(loaded.success(), "the kernel has {module}");
+        fs::write(loader, "/bin/false").expect("root");
+        unload(module);
+        rerun("three_nodes").as_ordinary_user().run().passed();
+        let modules = fs::read_to_string("/proc/modules").expect("a kernel with modules");
+        fs::write(loader, before.trim()).expect("root");
+        let is_there = modules.lines().any(|line| line.split(' ').next() == Some(module));
+        assert!(!is_there, "{module} is not there: {modules}");
+    }
+    assert!(!Path::new("/dev/net/tun").exists(), "it is gone with its module");
 }
 
 /// Unloads a module and those that use it, once the kernel has cleaned up after the tests that did.
