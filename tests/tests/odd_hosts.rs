@@ -145,6 +145,19 @@ fn a_mount_whose_name_is_not_utf_8_is_no_obstacle() {
 }
 
 #[test]
+fn a_host_that_takes_no_more_overlays_is_enough() {
+    // At most two stand on each other (`FILESYSTEM_MAX_STACK_DEPTH` of linux/fs.h). A node's /etc is built entry by entry then, as it
+    // is for an ordinary user below Linux 5.11.
+    let mounts = "mount -t tmpfs none /mnt; for n in 1 2 3; do mkdir -p /mnt/$n/upper /mnt/$n/work; mount -t overlay none \
+        -o lowerdir=/etc,upperdir=/mnt/$n/upper,workdir=/mnt/$n/work,userxattr /etc 2>/dev/null || break; done";
+    for privileged in [true, false] {
+        let script = after(mounts, privileged);
+        rerun("has_files_and_programs").in_shell(&script).as_ordinary_user().run().passed();
+        rerun("names_resolve").in_shell(&script).as_ordinary_user().run().passed();
+    }
+}
+
+#[test]
 fn a_host_without_sysfs_is_enough() {
     for privileged in [true, false] {
         let script = after("mount -t tmpfs none /sys", privileged);
