@@ -1,5 +1,5 @@
 /// Two hosts.
-#[cfg_attr(not(target_os = "linux"), ignore = "netns-test needs Linux")]
+#[cfg_attr(not(target_os = "linux"), ignore = "netns-test runs on Linux alone")]
 #[::core::prelude::v1::test]
 pub fn echo() {
     async fn echo(

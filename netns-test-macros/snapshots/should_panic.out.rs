@@ -1,4 +1,4 @@
-#[cfg_attr(not(target_os = "linux"), ignore = "netns-test needs Linux")]
+#[cfg_attr(not(target_os = "linux"), ignore = "netns-test runs on Linux alone")]
 #[::core::prelude::v1::test]
 fn should_panic() {
     fn should_panic() {}

@@ -3,6 +3,7 @@
 use std::env;
 use std::fmt::Debug;
 
+use netns_test_model::ELSEWHERE;
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned as _;
@@ -45,8 +46,7 @@ pub(crate) fn expand(test: Test, kind: Kind) -> TokenStream {
     };
     let case = case(&test, kind, &private);
     let call = call(&test, kind, &private);
-    let ignore = (!test.ignored)
-        .then(|| quote!(#[cfg_attr(not(target_os = "linux"), ignore = "netns-test needs Linux")]));
+    let ignore = (!test.ignored).then(ignored_elsewhere);
     let Test { attrs, vis, sig, body, .. } = test;
     let (fn_token, ident) = (sig.fn_token, &sig.ident);
     match kind {
@@ -93,6 +93,16 @@ pub(crate) fn expand(test: Test, kind: Kind) -> TokenStream {
                 }
             }
         },
+    }
+}
+
+/// Elsewhere than on Linux, the test is compiled and not run.
+fn ignored_elsewhere() -> TokenStream {
+    // `netns_test_elsewhere` is no `cfg` that the user's crate knows.
+    if cfg!(netns_test_elsewhere) {
+        quote!(#[ignore = #ELSEWHERE])
+    } else {
+        quote!(#[cfg_attr(not(target_os = "linux"), ignore = #ELSEWHERE)])
     }
 }
 

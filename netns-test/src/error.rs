@@ -1,7 +1,5 @@
 use std::{fmt, io};
 
-use crate::netlink::NetlinkError;
-
 /// What this crate could not do: the operation, its object, and the cause.
 ///
 /// It converts into [`std::io::Error`], so that `?` works in tests that return `std::io::Result<()>`.
@@ -35,6 +33,11 @@ impl Error {
         Self { operation: operation.into(), cause: Cause::Text(cause.into()) }
     }
 
+    /// "failed to {operation}: {text}: {source}", with the kernel's own words.
+    pub(crate) fn explained(operation: String, text: String, source: io::Error) -> Self {
+        Self { operation, cause: Cause::Kernel(text, source) }
+    }
+
     /// The kernel's own error, where there is one.
     pub fn io(&self) -> Option<&io::Error> {
         match &self.cause {
@@ -65,17 +68,6 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.io().map(|error| error as _)
-    }
-}
-
-impl From<NetlinkError> for Error {
-    fn from(error: NetlinkError) -> Self {
-        let NetlinkError { operation, source, kernel } = error;
-        let cause = match kernel {
-            Some(text) => Cause::Kernel(text, source),
-            None => Cause::Io(source),
-        };
-        Self { operation, cause }
     }
 }
 

@@ -1,9 +1,6 @@
 //! How the arguments of a test get their values.
 
-use crate::error::Error;
-use crate::network::Network;
-use crate::node::Node;
-use crate::topology::Topology;
+use crate::{Error, Network, Node, Topology};
 
 /// A type that a netns test may have as an argument.
 ///

@@ -99,67 +99,18 @@
 //! | `NETNS_TEST_SEED` | a number: what random fates of packets follow, as a failed test prints it |
 //! | `NETNS_TEST_DIR` | where the files of failed tests go, in place of `target/netns-test` |
 #![deny(unsafe_code)]
+// What only Linux uses.
+#![cfg_attr(any(not(target_os = "linux"), netns_test_elsewhere), allow(dead_code, unused_imports))]
 
 #[doc(hidden)]
 pub mod __private;
-
-mod added;
-mod advertise;
-mod artifacts;
-mod bootstrap;
-mod capture;
-mod directory;
-#[cfg(feature = "dns")]
-pub mod dns;
 mod error;
-mod fault;
-#[cfg(test)]
-mod fuzz;
-mod gate;
-mod gateway;
-mod harness;
-mod held;
 mod inject;
-mod janitor;
-mod job;
-mod key_log;
-mod knob;
-#[cfg(feature = "kubernetes")]
-pub mod kubernetes;
-mod layers;
-mod limits;
-mod link;
-mod listing;
-mod log;
-mod mounts;
-mod namespace;
-mod netlink;
-mod network;
-mod node;
 pub mod packet;
-mod panics;
-mod pause;
-mod plan;
-mod plug;
-mod probe;
-mod processes;
-mod program;
-mod provision;
-mod queue;
-mod registry;
-mod report;
-mod router;
-mod standalone;
-#[expect(unsafe_code, reason = "the one place for it")]
-mod sys;
-mod sysctl;
-mod tasks;
-mod teardown;
+mod place;
 mod topology;
 #[cfg(feature = "harness")]
 mod trials;
-mod wire;
-mod worker;
 
 pub use netns_test_macros::{FromNetwork, main, netns_test, test};
 pub use netns_test_model::Family;
@@ -168,29 +119,100 @@ pub use netns_test_model::graph::{
     Trace, TraceError, Wire,
 };
 
-pub use crate::added::MacvlanMode;
-pub use crate::advertise::{Advertisement, Advertising};
-pub use crate::capture::{Capture, Captured, Traffic};
 pub use crate::error::Error;
-pub use crate::fault::{Crashed, Fault, Hold};
-pub use crate::gateway::{ChangedRouter, NatMapping};
 pub use crate::inject::{Argument, FromNetwork};
-pub use crate::job::{JoinError, JoinHandle};
-pub use crate::key_log::KeyLog;
-pub use crate::link::{ChangedConditions, LinkDirection, LinkHandle};
-pub use crate::netlink::state;
-pub use crate::network::Network;
-pub use crate::node::{Interface, Node, ThreadHandle, ToEndpoint};
-pub use crate::panics::AllowPanics;
-pub use crate::plug::ToPlace;
-pub use crate::program::{Child, Command, Signal};
-pub use crate::router::Router;
-pub use crate::standalone::init;
-pub use crate::sys::subscriber::Logged;
+pub use crate::place::ToPlace;
 pub use crate::topology::{LinkBuilder, RouterBuilder, Topology};
 #[cfg(feature = "harness")]
 pub use crate::trials::run_tests;
-pub use crate::wire::{Interception, Tally, Verdict};
+
+cfg_if::cfg_if! {
+    if #[cfg(all(target_os = "linux", not(netns_test_elsewhere)))] {
+        mod added;
+        mod advertise;
+        mod artifacts;
+        mod bootstrap;
+        mod capture;
+        mod directory;
+        #[cfg(feature = "dns")]
+        pub mod dns;
+        mod fault;
+        #[cfg(test)]
+        mod fuzz;
+        mod gate;
+        mod gateway;
+        mod harness;
+        mod held;
+        mod janitor;
+        mod job;
+        mod key_log;
+        mod knob;
+        #[cfg(feature = "kubernetes")]
+        pub mod kubernetes;
+        mod layers;
+        mod limits;
+        mod link;
+        mod listing;
+        mod log;
+        mod mounts;
+        mod namespace;
+        mod netlink;
+        mod network;
+        mod node;
+        mod panics;
+        mod pause;
+        mod plan;
+        mod plug;
+        mod probe;
+        mod processes;
+        mod program;
+        mod provision;
+        mod queue;
+        mod registry;
+        mod report;
+        mod router;
+        mod standalone;
+        #[expect(unsafe_code, reason = "the one place for it")]
+        mod sys;
+        mod sysctl;
+        mod tasks;
+        mod teardown;
+        mod wire;
+        mod worker;
+
+        pub use crate::added::MacvlanMode;
+        pub use crate::advertise::{Advertisement, Advertising};
+        pub use crate::capture::{Capture, Captured, Traffic};
+        pub use crate::fault::{Crashed, Fault, Hold};
+        pub use crate::gateway::{ChangedRouter, NatMapping};
+        pub use crate::job::{JoinError, JoinHandle};
+        pub use crate::key_log::KeyLog;
+        pub use crate::link::{ChangedConditions, LinkDirection, LinkHandle};
+        pub use crate::netlink::state;
+        pub use crate::network::Network;
+        pub use crate::node::{Interface, Node, ThreadHandle, ToEndpoint};
+        pub use crate::panics::AllowPanics;
+        pub use crate::program::{Child, Command, Signal};
+        pub use crate::router::Router;
+        pub use crate::standalone::init;
+        pub use crate::sys::subscriber::Logged;
+        pub use crate::wire::{Interception, Tally, Verdict};
+    } else {
+        mod elsewhere;
+
+        #[cfg(feature = "harness")]
+        use crate::elsewhere::harness;
+        use crate::elsewhere::log;
+        pub use crate::elsewhere::endpoint::ToEndpoint;
+        pub use crate::elsewhere::handles::*;
+        pub use crate::elsewhere::state;
+        pub use crate::elsewhere::subscriber::Logged;
+        #[cfg(feature = "dns")]
+        pub use crate::elsewhere::dns;
+        #[cfg(feature = "kubernetes")]
+        pub use crate::elsewhere::kubernetes;
+    }
+}
 
 /// Pages to read: nothing in here is code.
 pub mod guide {

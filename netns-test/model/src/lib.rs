@@ -36,6 +36,9 @@ pub const MAX_NAME: usize = 63;
 /// The longest domain name as text: 255 octets on the wire (RFC 1035 section 2.3.4), less the first length and the root.
 pub const MAX_DOMAIN_NAME: usize = 253;
 
+/// Why nothing runs on other systems than Linux.
+pub const ELSEWHERE: &str = "netns-test runs on Linux alone";
+
 /// Whose packets are kept as a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

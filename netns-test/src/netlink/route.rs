@@ -64,6 +64,16 @@ impl error::Error for NetlinkError {
     }
 }
 
+impl From<NetlinkError> for crate::Error {
+    fn from(error: NetlinkError) -> Self {
+        let NetlinkError { operation, source, kernel } = error;
+        match kernel {
+            Some(text) => Self::explained(operation, text, source),
+            None => Self::new(operation, source),
+        }
+    }
+}
+
 /// A `NETLINK_ROUTE` socket.
 ///
 /// It speaks for the network namespace that it was opened in, whichever thread uses it. The kernel wants

@@ -3,8 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::{fmt, io};
 
-use super::Node;
-use crate::router::Router;
+use crate::{Node, Router};
 
 /// Where to listen, bind or connect: what [`Node::listen_tcp`] and its siblings take.
 ///

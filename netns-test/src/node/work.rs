@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError, Weak};
 
 use super::Node;
 use crate::error::{Doing, Error};
-use crate::job::{self, JoinHandle};
+use crate::job::{self, JoinError, JoinHandle};
 use crate::namespace::Depth;
 use crate::network::Net;
 use crate::panics::{self, watched};
@@ -114,7 +114,7 @@ impl Node {
         panic!("{failure}")
     }
 
-    fn resume(&self, error: job::JoinError) -> ! {
+    fn resume(&self, error: JoinError) -> ! {
         let why = if self.net().is_ok() { "it has crashed" } else { "its test has ended" };
         match error.into_panic() {
             Some(payload) => panics::resume(payload),
@@ -275,7 +275,7 @@ impl<R> ThreadHandle<R> {
     ///
     /// # Errors
     /// The thread panicked.
-    pub fn join(self) -> Result<R, job::JoinError> {
+    pub fn join(self) -> Result<R, JoinError> {
         self.0.blocking_join()
     }
 
@@ -286,7 +286,7 @@ impl<R> ThreadHandle<R> {
 }
 
 impl<R> Future for ThreadHandle<R> {
-    type Output = Result<R, job::JoinError>;
+    type Output = Result<R, JoinError>;
 
     fn poll(
         mut self: std::pin::Pin<&mut Self>,
