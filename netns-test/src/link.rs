@@ -581,6 +581,28 @@ fn put(net: &Net, link: usize, side: usize, before: &Conditions, now: &Condition
     }
 }
 
+/// Has the kernel's wire reckon with another MTU of an interface.
+pub(crate) fn resized(interface: &Interface) -> Result<(), Error> {
+    let net = interface.node().net().doing(|| format!("tell the link of `{interface}` of its MTU"))?;
+    // One that the test has made is at no link's end.
+    let Ok(link) = Network(Arc::clone(&net)).link_of(interface) else { return Ok(()) };
+    let own = number(&net, interface.node());
+    let is_own = |end: &Option<End>| {
+        end.is_some_and(|end| {
+            Some(end.node) == own
+                && net.now().nodes[end.node].interfaces[end.interface].index == interface.index()
+        })
+    };
+    let place = link.ends.iter().position(is_own).and_then(|side| link.place(side));
+    match place {
+        Some((index, side)) if net.links.wire(index) == Wire::Kernel => {
+            let stack = net.links.stack(index, side);
+            put(&net, index, side, stack.current(), stack.current())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Has an interface send through other qdiscs, or through the same ones with other parameters.
 fn reshape<'a>(
     socket: &RouteSocket,

@@ -499,7 +499,7 @@ async fn kernel_takes_conditions_and_gives_them_back(a: Node, b: Node, network: 
     assert_eq!(qdisc()?, "tbf");
     bulk(&a, &b, 100_000).await?;
     let slow = link.set_conditions(Conditions::new().rate(Rate::mbit(50)).delay(ms(1)))?;
-    assert_eq!(qdisc()?, "netem");
+    assert_eq!(qdisc()?, "tbf", "before netem");
     bulk(&a, &b, 100_000).await?;
     drop(limited);
     slow.repair()?;

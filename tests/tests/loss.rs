@@ -1,5 +1,4 @@
-//! Loss is what was declared, as the receiver counts: of datagrams on both wires; of bulk TCP and of UDP's segments, each packet by itself, on
-//! the one in user space. netem loses large packets as a whole, as `guide::links` says.
+//! Loss is what was declared, packet by packet: of datagrams, of bulk TCP and of UDP's segments, on both wires, as the receiver counts.
 //!
 //! On the wire in user space fates follow a fixed seed: a share that is right stays right. The kernel draws its own (before Linux 6.6 it
 //! takes no seed): a sample of its wire that is outside the interval is drawn a second time, so that one in a million is outside twice.
@@ -199,6 +198,18 @@ async fn tcp_that_is_passed_on_loses_single_packets(a: Node, b: Node) -> io::Res
     stream(&a, &b, 14 << 20).await?.is_within(1.0).map_err(io::Error::other)
 }
 
+#[netns_test(nodes(a, b), links(a -- b { loss = 1%, wire = kernel }), timeout = 5min)]
+#[ignore = "wants a kernel with netem"]
+async fn kernel_loses_single_packets_of_tcp(a: Node, b: Node) -> io::Result<()> {
+    twice(1.0, async || stream(&a, &b, 6 << 20).await).await
+}
+
+#[netns_test(nodes(a, b), routers(r), links(a -- r, r -- b { loss = 1%, wire = kernel }), timeout = 5min)]
+#[ignore = "wants a kernel with netem"]
+async fn kernel_loses_single_packets_of_tcp_that_is_passed_on(a: Node, b: Node) -> io::Result<()> {
+    twice(1.0, async || stream(&a, &b, 6 << 20).await).await
+}
+
 /// How many segments are in what is sent at once.
 const SEGMENTS: u32 = 40;
 
@@ -266,4 +277,23 @@ async fn segments_of_udp_are_lost_one_by_one(a: Node, b: Node, network: Network)
         Sample::of_numbers(&arrived).is_within(1.0).map_err(io::Error::other)?;
     }
     Ok(())
+}
+
+#[netns_test(nodes(a, b), links(a -- b { loss = 1%, wire = kernel }), timeout = 5min)]
+#[ignore = "wants a kernel with netem"]
+async fn kernel_loses_segments_of_udp_one_by_one(a: Node, b: Node, network: Network) -> io::Result<()> {
+    let (of_a, of_b) = sockets(&a, &b).await?;
+    segment(&of_a);
+    let direction = network.link(&a, &b)?.from(&a)?;
+    let draw = async || send_segments((&a, &of_a), &of_b, &direction).await;
+    if !takes_segments() {
+        assert_eq!(draw().await?, None);
+        return Ok(());
+    }
+    twice(1.0, async || {
+        let arrived = draw().await?.expect("it takes them");
+        are_single(&arrived);
+        Ok(Sample::of_numbers(&arrived))
+    })
+    .await
 }

@@ -9,6 +9,7 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType
 /// A queueing discipline, as the kernel tells of it.
 #[derive(Debug)]
 struct Qdisc {
+    handle: u32,
     kind: String,
     options: Vec<u8>,
 }
@@ -38,7 +39,7 @@ fn words(bytes: &[u8], kind: u16) -> Option<Vec<u32>> {
     Some(find(bytes, kind)?.chunks_exact(4).map(|four| word(four, 0)).collect())
 }
 
-/// What an interface sends through, the outermost first.
+/// What an interface sends through, in the order of a packet.
 fn qdiscs(interface: &Interface) -> Vec<Qdisc> {
     let mut found = Vec::new();
     interface.node().enter(|| {
@@ -59,20 +60,25 @@ fn qdiscs(interface: &Interface) -> Vec<Qdisc> {
                 match half(message, 4) {
                     // NLMSG_DONE, RTM_NEWQDISC.
                     3 => return,
-                    36 if word(message, 20) == interface.index() => found.push(qdisc(&message[36..])),
+                    36 if word(message, 20) == interface.index() => {
+                        found.push(qdisc(word(message, 24), &message[36..]))
+                    }
                     36 => {}
                     other => panic!("the kernel answers with {other}"),
                 }
             }
         }
     });
+    // The kernel tells the root first, and then in no order.
+    found.sort_by_key(|qdisc: &Qdisc| qdisc.handle);
     found
 }
 
 /// Its TCA_KIND and TCA_OPTIONS.
-fn qdisc(attributes: &[u8]) -> Qdisc {
+fn qdisc(handle: u32, attributes: &[u8]) -> Qdisc {
     let text = find(attributes, 1).expect("its kind");
     Qdisc {
+        handle,
         kind: String::from_utf8_lossy(&text[..text.len() - 1]).into_owned(),
         options: find(attributes, 2).unwrap_or_default().to_vec(),
     }
@@ -147,7 +153,8 @@ fn netem(qdisc: &Qdisc) -> (u32, Option<Vec<u32>>) {
 fn kernel_has_the_conditions_of_each_direction(a: Node, b: Node) -> io::Result<()> {
     for (node, loss) in [(&a, (share(1.0), None)), (&b, (0, Some(vec![share(1.0), share(25.0), 0, 0])))] {
         let found = qdiscs(&node.interface("eth0")?);
-        let [outer, inner] = &found[..] else { panic!("{found:?}") };
+        let [apart, outer, inner] = &found[..] else { panic!("{found:?}") };
+        assert_eq!(apart.kind, "tbf", "it takes large packets apart, before netem");
         assert_eq!(netem(outer), loss, "{node}", node = node.name());
         assert_eq!(tbf(inner), (1_250_000, 62_500 + FRAME, 6250));
     }

@@ -349,6 +349,11 @@ impl<'a> Request<'a> {
         Self::set_link(index, LinkAttribute::Mtu(mtu))
     }
 
+    /// Sets of how many segments TCP makes the largest packet that it sends by an interface.
+    pub(crate) fn set_gso_segments(index: u32, most: u32) -> Self {
+        Self::set_link(index, LinkAttribute::GsoMaxSegs(most))
+    }
+
     /// Makes an interface a port of the bridge `controller`, or of none.
     pub(crate) fn set_controller(index: u32, controller: Option<u32>) -> Self {
         Self::set_link(index, LinkAttribute::Controller(controller.unwrap_or(0)))

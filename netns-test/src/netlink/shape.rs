@@ -49,21 +49,32 @@ pub(crate) struct Tbf {
 }
 
 /// What an interface sends through: netem, tbf, or tbf behind netem.
+///
+/// Before netem stands another tbf, whose rate nothing reaches: it takes large packets apart (`tbf_segment` in
+/// net/sched/sch_tbf.c). TCP, programs that have datagrams cut (`UDP_SEGMENT`) and routers hand over packets of up to 64 kB, whatever the
+/// interface's offloads are: these are asked for behind the qdiscs (`validate_xmit_skb` in net/core/dev.c). netem would lose all of one or
+/// nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Shape {
     pub(crate) netem: Option<Netem>,
     pub(crate) tbf: Option<Tbf>,
+    /// The longest frame. One that is longer is several, or dropped.
+    pub(crate) longest: u32,
 }
 
 /// `TC_H_ROOT` of linux/pkt_sched.h.
 const ROOT: u32 = u32::MAX;
-/// The handles `1:` and `10:`, and netem's only class, `1:1`.
+/// The handles `1:`, `10:` and `100:`, and the only classes of the first two, `1:1` and `10:1`.
 const FIRST: u32 = 0x1_0000;
-const CLASS: u32 = 0x1_0001;
 const SECOND: u32 = 0x10_0000;
+const THIRD: u32 = 0x100_0000;
+const CLASS: u32 = 1;
 
 /// netem counts what it delays: it is not to drop anything for that.
 const NETEM_LIMIT: u32 = 1_000_000;
+
+/// Bytes in a second of which a frame takes no time that is measured.
+const AT_ONCE: u64 = 1_000_000_000_000;
 
 /// Bytes in a second that no test sends. With a rate, netem keeps the order of packets whose delay varies (`netem_enqueue`
 /// in net/sched/sch_netem.c).
@@ -110,10 +121,18 @@ impl Shape {
             message.attributes.push(TcAttribute::Other(DefaultNla::new(TCA_OPTIONS, options)));
             Request::new(RouteNetlinkMessage::NewQueueDiscipline(message), flags)
         };
-        let (parent, handle) = if self.netem.is_some() { (CLASS, SECOND) } else { (ROOT, FIRST) };
-        let netem = self.netem.map(|netem| request(ROOT, FIRST, "netem", netem.options()));
-        let tbf = self.tbf.map(|tbf| request(parent, handle, "tbf", tbf.options()));
-        netem.into_iter().chain(tbf).collect()
+        let Some(netem) = self.netem else {
+            return self.tbf.map(|tbf| request(ROOT, FIRST, "tbf", tbf.options())).into_iter().collect();
+        };
+        let apart = Tbf { rate: AT_ONCE, burst: self.longest, limit: self.longest };
+        let tbf = self.tbf.map(|tbf| request(SECOND | CLASS, THIRD, "tbf", tbf.options()));
+        let requests = [
+            // TCP does not make them here in the first place: it would be told where all that is in one is lost.
+            Request::set_gso_segments(link, 1),
+            request(ROOT, FIRST, "tbf", apart.options()),
+            request(FIRST | CLASS, SECOND, "netem", netem.options()),
+        ];
+        requests.into_iter().chain(tbf).collect()
     }
 }
 

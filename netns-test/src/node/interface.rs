@@ -6,6 +6,7 @@ use std::sync::{MutexGuard, PoisonError};
 
 use super::{Node, NodeState};
 use crate::error::Error;
+use crate::link;
 use crate::netlink::state::{Address, Link, Neighbour, NeighbourState, Route, RouteProtocol};
 use crate::netlink::{Batch, Request, RouteSocket};
 use crate::plan::InterfacePlan;
@@ -178,14 +179,16 @@ impl Interface {
         Ok(socket.request(Request::delete_address(&address), describe)?)
     }
 
-    /// Sets the MTU: the largest packet that leaves by this interface, in bytes.
+    /// Sets the MTU: the largest packet that leaves by this interface, in bytes. Conditions of its link on the kernel's wire reckon with it
+    /// from then on.
     ///
     /// # Errors
     /// The kernel's own, and when the test has ended.
     pub fn set_mtu(&self, bytes: u32) -> Result<(), Error> {
         let describe = || format!("set the MTU of `{self}` to {bytes}");
         let socket = self.node.route_socket().map_err(|error| Error::new(describe(), error))?;
-        Ok(socket.request(Request::set_mtu(self.index, bytes), describe)?)
+        socket.request(Request::set_mtu(self.index, bytes), describe)?;
+        link::resized(self)
     }
 
     pub(crate) fn planned(node: Node, plan: &InterfacePlan) -> Self {

@@ -42,7 +42,7 @@ pub(super) fn choose(plan: &Plan) -> Result<Vec<Wire>, Error> {
             // A rate alone takes no netem.
             Some(_) if !needs_netem(link) || has_netem()? => Ok(Wire::Kernel),
             Some(_) => {
-                let text = "this kernel has no netem (CONFIG_NET_SCH_NETEM; some distributions have it in a package of more \
+                let text = "this kernel has no netem or no tbf (CONFIG_NET_SCH_NETEM, CONFIG_NET_SCH_TBF; some distributions have it in a package of more \
                             modules): leave it to the wire in user space, without `wire = kernel` and NETNS_TEST_WIRE";
                 Err(Error::because("make a link on the kernel's wire", text))
             }
@@ -56,7 +56,7 @@ fn needs_netem(link: &Conditioned) -> bool {
     link.conditions.iter().any(|conditions| kernel::shape(conditions, super::DEFAULT_MTU, 0).netem.is_some())
 }
 
-/// Whether the kernel has netem: tried, once, in a namespace that is good for nothing else. The calling thread stays there.
+/// Whether the kernel has netem, and tbf before it: tried, once, in a namespace that is good for nothing else. The calling thread stays there.
 fn has_netem() -> Result<bool, Error> {
     static FOUND: OnceLock<bool> = OnceLock::new();
     if let Some(found) = FOUND.get() {
@@ -65,7 +65,7 @@ fn has_netem() -> Result<bool, Error> {
     const LOOPBACK: u32 = 1;
     unshare(CloneFlags::CLONE_NEWNET).doing(|| "create a network namespace to look for netem in")?;
     let socket = RouteSocket::open().doing(|| "open a netlink socket to look for netem with")?;
-    let shape = Shape { netem: Some(Netem::default()), tbf: None };
+    let shape = Shape { netem: Some(Netem::default()), tbf: None, longest: 1 << 17 };
     let found = match send(&socket, Request::add_shape(LOOPBACK, &shape), || "`lo`".to_owned()) {
         Ok(()) => true,
         Err(error) if matches!(error.source.raw_os_error(), Some(libc::ENOENT | libc::EOPNOTSUPP)) => false,

@@ -11,6 +11,8 @@ use crate::netlink::{Model, Netem, NetlinkError, Shape, Tbf};
 
 /// The length of an Ethernet header.
 const HEADER: u64 = 14;
+/// Of two tags behind it (IEEE 802.1Q).
+const TAGS: u32 = 8;
 
 /// What an interface with this MTU is to send through; [`Conditions::beyond_kernel`] has been asked before.
 pub(crate) fn shape(conditions: &Conditions, mtu: u32, seed: u64) -> Shape {
@@ -39,16 +41,16 @@ pub(crate) fn shape(conditions: &Conditions, mtu: u32, seed: u64) -> Shape {
         seed,
     };
     let does_nothing = netem == Netem { seed, ..Netem::default() };
-    Shape { netem: (!does_nothing).then_some(netem), tbf: tbf(conditions, mtu) }
+    let longest = mtu.saturating_add(HEADER as u32 + TAGS);
+    Shape { netem: (!does_nothing).then_some(netem), tbf: tbf(conditions, mtu), longest }
 }
 
 /// The error for a shape that the kernel refused, with what is missing from it.
 pub(crate) fn refused(error: NetlinkError, shape: &Shape, operation: impl Fn() -> String) -> Error {
     let is_missing = matches!(error.source.raw_os_error(), Some(libc::ENOENT | libc::EOPNOTSUPP));
     let missing = match (shape.netem, shape.tbf) {
-        (Some(_), None) => "netem (CONFIG_NET_SCH_NETEM)",
         (None, Some(_)) => "tbf (CONFIG_NET_SCH_TBF)",
-        (Some(_), Some(_)) => "netem or no tbf (CONFIG_NET_SCH_NETEM, CONFIG_NET_SCH_TBF)",
+        (Some(_), _) => "netem or no tbf (CONFIG_NET_SCH_NETEM, CONFIG_NET_SCH_TBF)",
         (None, None) => return error.into(),
     };
     match is_missing {
