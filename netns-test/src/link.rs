@@ -41,6 +41,8 @@ const LONGER: usize = 65_535 + ETHERNET + 4 + 1;
 struct Stack {
     declared: Conditions,
     changes: Vec<(u64, Conditions)>,
+    /// The largest MTU that the interface is known to have had.
+    largest: u32,
 }
 
 impl Stack {
@@ -51,7 +53,7 @@ impl Stack {
 
 impl Links {
     pub(crate) fn new(wiring: &Wiring, wires: Vec<Wire>, seed: u64, user: Option<Wires>) -> Self {
-        let stack = |declared| Mutex::new(Stack { declared, changes: Vec::new() });
+        let stack = |declared| Mutex::new(Stack { declared, changes: Vec::new(), largest: 0 });
         let states = wiring
             .conditioned
             .iter()
@@ -282,7 +284,7 @@ impl LinkHandle {
         // What has been changed when the next is refused is put back as the guard is dropped.
         for (_, side) in places {
             let mut stack = self.net.links.stack(index, side);
-            put(&self.net, index, side, stack.current(), &conditions)?;
+            put(&self.net, (index, side), &stack, stack.current(), &conditions)?;
             stack.changes.push((id, conditions.clone()));
             changed.sides.push(side);
         }
@@ -508,7 +510,7 @@ impl ChangedConditions {
             if before == *stack.current() {
                 return Ok(());
             }
-            match put(net, self.index, side, &before, stack.current()) {
+            match put(net, (self.index, side), &stack, &before, stack.current()) {
                 // With the network, all of it is gone.
                 Err(_) if net.has_ended() => Ok(()),
                 result => result,
@@ -532,7 +534,13 @@ impl Drop for ChangedConditions {
 }
 
 /// Has the wire of a direction do other things to packets; if it refuses, it does what it did before.
-fn put(net: &Net, link: usize, side: usize, before: &Conditions, now: &Conditions) -> Result<(), Error> {
+fn put(
+    net: &Net,
+    (link, side): (usize, usize),
+    stack: &Stack,
+    before: &Conditions,
+    now: &Conditions,
+) -> Result<(), Error> {
     let ends = net.now().wiring.conditioned[link].ends;
     match (net.links.wire(link), &net.links.user, ends[side]) {
         (Wire::User, Some(user), _) => {
@@ -563,13 +571,15 @@ fn put(net: &Net, link: usize, side: usize, before: &Conditions, now: &Condition
                 }
             }
             let mtu = interface.link().doing(operation)?.mtu;
-            let [before, now] = [before, now].map(|conditions| kernel::shape(conditions, mtu, seed));
+            let largest = stack.largest.max(mtu);
+            let [before, now] = [before, now].map(|conditions| kernel::shape(conditions, mtu, largest, seed));
             let socket = interface.node().route_socket().doing(operation)?;
             let Err(refused) = reshape(&socket, interface.index(), &before, &now, operation) else {
                 return Ok(());
             };
             // Of two qdiscs, one may be there already.
             let _absent = socket.request(Request::delete_shape(interface.index()), operation);
+            let _same = socket.request(Request::restore_segments(interface.index()), operation);
             let put_back = reshape(&socket, interface.index(), &Shape::default(), &before, operation);
             let refused = kernel::refused(refused, &now, operation);
             match put_back {
@@ -582,8 +592,9 @@ fn put(net: &Net, link: usize, side: usize, before: &Conditions, now: &Condition
 }
 
 /// Has the kernel's wire reckon with another MTU of an interface.
-pub(crate) fn resized(interface: &Interface) -> Result<(), Error> {
-    let net = interface.node().net().doing(|| format!("tell the link of `{interface}` of its MTU"))?;
+pub(crate) fn resized(interface: &Interface, before: u32, now: u32) -> Result<(), Error> {
+    let operation = || format!("have the qdiscs of `{interface}` take packets of up to {now} B");
+    let net = interface.node().net().doing(operation)?;
     // One that the test has made is at no link's end.
     let Ok(link) = Network(Arc::clone(&net)).link_of(interface) else { return Ok(()) };
     let own = number(&net, interface.node());
@@ -594,13 +605,18 @@ pub(crate) fn resized(interface: &Interface) -> Result<(), Error> {
         })
     };
     let place = link.ends.iter().position(is_own).and_then(|side| link.place(side));
-    match place {
-        Some((index, side)) if net.links.wire(index) == Wire::Kernel => {
-            let stack = net.links.stack(index, side);
-            put(&net, index, side, stack.current(), stack.current())
-        }
-        _ => Ok(()),
-    }
+    let Some((index, side)) = place.filter(|(index, _)| net.links.wire(*index) == Wire::Kernel) else {
+        return Ok(());
+    };
+    let mut stack = net.links.stack(index, side);
+    let largest = stack.largest.max(before);
+    stack.largest = largest.max(now);
+    let shape = kernel::shape(stack.current(), now, stack.largest, kernel::seed(net.links.seed, index, side));
+    let socket = interface.node().route_socket().doing(operation)?;
+    let mut batch = Batch::new();
+    let requests = Request::resize_shape(interface.index(), &shape, now > largest);
+    requests.into_iter().for_each(|request| batch.push(request, operation));
+    socket.send(batch).map_err(|refused| kernel::refused(refused, &shape, operation))
 }
 
 /// Has an interface send through other qdiscs, or through the same ones with other parameters.
@@ -617,6 +633,9 @@ fn reshape<'a>(
         (false, true) => Request::add_shape(interface, now),
         (false, false) => {
             batch.push(Request::delete_shape(interface), operation);
+            if before.netem.is_some() && now.netem.is_none() {
+                batch.push(Request::restore_segments(interface), operation);
+            }
             Request::add_shape(interface, now)
         }
     };

@@ -125,14 +125,15 @@ fn code(text: &str) -> Vec<&str> {
 
 impl Part {
     fn make(&self, sources: &Path) -> String {
-        let files: Vec<Vec<Item>> = self.files(sources).iter().map(|path| items(path)).collect();
+        let read = |part: &Self| part.files(sources).iter().flat_map(|path| items(path)).collect::<Vec<_>>();
         let public = |item: &Item| match item {
             Item::Struct(item) if is_pub(&item.vis) => Some(item.ident.to_string()),
             Item::Enum(item) if is_pub(&item.vis) => Some(item.ident.to_string()),
             _ => None,
         };
-        let own: BTreeSet<String> = files.iter().flatten().filter_map(public).collect();
-        let made = files.into_iter().flatten().filter_map(|item| elsewhere(item, &own)).collect();
+        // A part may implement something for the types of another: a pod becomes a node.
+        let own: BTreeSet<String> = PARTS.iter().flat_map(read).filter_map(|item| public(&item)).collect();
+        let made = read(self).into_iter().filter_map(|item| elsewhere(item, &own)).collect();
         let made = in_order(made);
         let names: TokenStream = self.names.parse().expect("tokens of Rust");
         let file = syn::parse2(quote!(#names #(#made)*)).expect("a file of Rust");

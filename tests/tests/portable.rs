@@ -179,6 +179,8 @@ async fn cluster(cluster: Cluster, client: Pod) -> io::Result<()> {
     cluster.service("echo").port(80, 8080).selector("app", "echo").create()?;
     let listener = server.listen_tcp(8080).await?;
     connect(&client, &listener, "echo.default.svc.cluster.local:80").await?;
+    let nodes: [Node; 2] = [client.into(), cluster.node(0).into()];
+    assert_eq!(nodes[0].name(), "client");
     Ok(())
 }
 

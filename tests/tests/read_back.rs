@@ -39,16 +39,18 @@ fn words(bytes: &[u8], kind: u16) -> Option<Vec<u32>> {
     Some(find(bytes, kind)?.chunks_exact(4).map(|four| word(four, 0)).collect())
 }
 
-/// What an interface sends through, in the order of a packet.
-fn qdiscs(interface: &Interface) -> Vec<Qdisc> {
+/// What the kernel answers in a node to a request for all of a kind: of each answer, what stands behind the header of netlink.
+fn dump(node: &Node, request: u16, length: u32) -> Vec<Vec<u8>> {
     let mut found = Vec::new();
-    interface.node().enter(|| {
+    node.enter(|| {
         let netlink =
             socket(AddressFamily::Netlink, SockType::Raw, SockFlag::empty(), SockProtocol::NetlinkRoute)
                 .expect("everybody has it");
-        // nlmsghdr: length, RTM_GETQDISC, NLM_F_REQUEST | NLM_F_DUMP, sequence, port; and a tcmsg of zeros.
-        let header = [&36_u32.to_ne_bytes()[..], &38_u16.to_ne_bytes(), &0x301_u16.to_ne_bytes(), &[0; 28]];
-        send(netlink.as_raw_fd(), &header.concat(), MsgFlags::empty()).expect("the kernel takes it");
+        // nlmsghdr: length, type, NLM_F_REQUEST | NLM_F_DUMP, sequence, port; and zeros.
+        let header = [&length.to_ne_bytes()[..], &request.to_ne_bytes(), &0x301_u16.to_ne_bytes()];
+        let mut message = header.concat();
+        message.resize(length as usize, 0);
+        send(netlink.as_raw_fd(), &message, MsgFlags::empty()).expect("the kernel takes it");
         let mut buffer = vec![0; 1 << 16];
         loop {
             let length =
@@ -58,20 +60,35 @@ fn qdiscs(interface: &Interface) -> Vec<Qdisc> {
                 let (message, behind) = messages.split_at(word(messages, 0) as usize);
                 messages = behind;
                 match half(message, 4) {
-                    // NLMSG_DONE, RTM_NEWQDISC.
+                    // NLMSG_DONE
                     3 => return,
-                    36 if word(message, 20) == interface.index() => {
-                        found.push(qdisc(word(message, 24), &message[36..]))
-                    }
-                    36 => {}
+                    // RTM_NEW… is two less than RTM_GET….
+                    answer if answer == request - 2 => found.push(message[16..].to_vec()),
                     other => panic!("the kernel answers with {other}"),
                 }
             }
         }
     });
-    // The kernel tells the root first, and then in no order.
-    found.sort_by_key(|qdisc: &Qdisc| qdisc.handle);
     found
+}
+
+/// What an interface sends through, in the order of a packet.
+fn qdiscs(interface: &Interface) -> Vec<Qdisc> {
+    // RTM_GETQDISC, with a tcmsg.
+    let all = dump(interface.node(), 38, 36);
+    let own = all.iter().filter(|message| word(message, 4) == interface.index());
+    let mut found: Vec<Qdisc> = own.map(|message| qdisc(word(message, 8), &message[20..])).collect();
+    // The kernel tells the root first, and then in no order.
+    found.sort_by_key(|qdisc| qdisc.handle);
+    found
+}
+
+/// Of how many segments TCP makes the largest packet that it sends by an interface (`IFLA_GSO_MAX_SEGS`).
+fn segments(interface: &Interface) -> u32 {
+    // RTM_GETLINK, with an ifinfomsg.
+    let all = dump(interface.node(), 18, 32);
+    let own = all.iter().find(|message| word(message, 4) == interface.index()).expect("the interface");
+    words(&own[16..], 40).expect("every interface has it")[0]
 }
 
 /// Its TCA_KIND and TCA_OPTIONS.
@@ -157,6 +174,54 @@ fn kernel_has_the_conditions_of_each_direction(a: Node, b: Node) -> io::Result<(
         assert_eq!(apart.kind, "tbf", "it takes large packets apart, before netem");
         assert_eq!(netem(outer), loss, "{node}", node = node.name());
         assert_eq!(tbf(inner), (1_250_000, 62_500 + FRAME, 6250));
+    }
+    Ok(())
+}
+
+/// The longest frame that passes before netem, and how much of the rate's leaves at once.
+fn sizes(interface: &Interface) -> (u32, u32) {
+    let found = qdiscs(interface);
+    let [apart, _netem, rate] = &found[..] else { panic!("{found:?}") };
+    assert_eq!(apart.kind, "tbf");
+    (words(&apart.options, 1).expect("tbf's parameters")[6], tbf(rate).2)
+}
+
+#[netns_test(nodes(a, b), links(a -- b { delay = 20ms, rate = 10mbit, wire = kernel }), family = v4)]
+#[ignore = "wants a kernel with netem"]
+async fn kernel_takes_frames_of_another_mtu(a: Node, b: Node, network: Network) -> io::Result<()> {
+    let [here, there] = [a.interface("eth0")?, b.interface("eth0")?];
+    // A header of Ethernet, and two tags.
+    let frame = |mtu: u32| mtu + 14 + 8;
+    assert_eq!(sizes(&here), (frame(1500), 6250));
+    [&here, &there].into_iter().try_for_each(|interface| interface.set_mtu(9000))?;
+    assert_eq!(sizes(&here), (frame(9000), 2 * 9014));
+    let (from, to) = (a.bind_udp(9).await?, b.bind_udp(9).await?);
+    from.send_to(&[1; 8000], (b.ip(), 9)).await?;
+    here.set_mtu(600)?;
+    assert_eq!(sizes(&here), (frame(600), 2 * 9014), "a long one may wait there");
+    from.send_to(&[2; 500], (b.ip(), 9)).await?;
+    let mut buffer = [0; 9000];
+    for length in [8000, 500] {
+        assert_eq!(to.recv(&mut buffer).await?, length);
+    }
+    assert_eq!(segments(&here), 1);
+    let bare = network.link(&a, &b)?.set_conditions(Conditions::new().rate(Rate::mbit(10)))?;
+    assert_eq!((qdiscs(&here).len(), segments(&here)), (1, 65_535), "as every interface");
+    bare.repair()?;
+    assert_eq!((qdiscs(&here).len(), segments(&here)), (3, 1));
+    Ok(())
+}
+
+#[netns_test(nodes(a, b), links(a -- b { rate = 1mbit, queue = 100ms, wire = kernel }), family = v4)]
+async fn a_smaller_mtu_keeps_nothing_from_leaving(a: Node, b: Node) -> io::Result<()> {
+    let (from, to) = (a.bind_udp(9).await?, b.bind_udp(9).await?);
+    for _ in 0..5 {
+        from.send_to(&[0; 1400], (b.ip(), 9)).await?;
+    }
+    a.interface("eth0")?.set_mtu(600)?;
+    let mut buffer = [0; 1500];
+    for _ in 0..5 {
+        assert_eq!(to.recv(&mut buffer).await?, 1400);
     }
     Ok(())
 }

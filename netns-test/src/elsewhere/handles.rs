@@ -533,7 +533,8 @@ impl Interface {
     pub fn replug(&self, place: impl ToPlace) -> Result<LinkHandle, Error> {
         Err(refused())
     }
-    /// Sets the MTU: the largest packet that leaves by this interface, in bytes.
+    /// Sets the MTU: the largest packet that leaves by this interface, in bytes. Conditions of its link on the kernel's wire reckon with it
+    /// from then on.
     pub fn set_mtu(&self, bytes: u32) -> Result<(), Error> {
         Err(refused())
     }

@@ -178,6 +178,16 @@ impl Node {
         unavailable()
     }
 }
+impl From<ClusterNode> for Node {
+    fn from(node: ClusterNode) -> Self {
+        unavailable()
+    }
+}
+impl From<Pod> for Node {
+    fn from(pod: Pod) -> Self {
+        unavailable()
+    }
+}
 /// A pod: a [`Node`] behind a node of the cluster, with an address of that node's range.
 #[derive(Clone)]
 pub struct Pod(Opaque);

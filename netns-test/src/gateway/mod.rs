@@ -121,7 +121,10 @@ fn replace<'a>(
         }
         Err(error) => match exchange(socket, now, before) {
             Ok(()) => (before, failed(error, put_back(router, &found))),
-            Err(more) => (now, failed(error, Err(more))),
+            Err(more) => {
+                keep(kept);
+                (now, failed(error, Err(more)))
+            }
         },
     }
 }
@@ -186,8 +189,11 @@ fn write(router: &str, settings: &Settings) -> Result<(), Error> {
 
 /// Writes those that have changed since they were found; what is refused keeps none of the others from it.
 fn put_back(router: &str, found: &Settings) -> Result<(), Error> {
-    let now = read(router, found)?;
-    let changed = found.iter().filter(|(name, value)| now.get(*name) != Some(*value));
+    let has =
+        |name: &str, value: &str| fs::read_to_string(sysctl::path(name)).is_ok_and(|now| now.trim() == value);
+    // Not those of interfaces that have gone meanwhile.
+    let found = there(found);
+    let changed = found.iter().filter(|(name, value)| !has(name, value));
     changed.map(|(name, value)| set(router, name, value)).fold(Ok(()), Result::and)
 }
 

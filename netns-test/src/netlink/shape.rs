@@ -73,8 +73,11 @@ const CLASS: u32 = 1;
 /// netem counts what it delays: it is not to drop anything for that.
 const NETEM_LIMIT: u32 = 1_000_000;
 
-/// Bytes in a second of which a frame takes no time that is measured.
-const AT_ONCE: u64 = 1_000_000_000_000;
+/// Bytes in a second of which the longest frame takes no nanosecond: tbf lets pass what it has taken, also with a smaller burst than then.
+const AT_ONCE: u64 = 1_000_000_000_000_000;
+
+/// `GSO_MAX_SEGS` of linux/netdevice.h, which interfaces begin with.
+const ANY_SEGMENTS: u32 = 65_535;
 
 /// Bytes in a second that no test sends. With a rate, netem keeps the order of packets whose delay varies (`netem_enqueue`
 /// in net/sched/sch_netem.c).
@@ -89,6 +92,22 @@ impl Request<'_> {
     /// Changes a shape to another of the same qdiscs; what waits in them stays.
     pub(crate) fn change_shape(link: u32, shape: &Shape) -> Vec<Self> {
         shape.requests(link, NLM_F_CREATE | NLM_F_REPLACE)
+    }
+
+    /// Has a shape take longer or shorter frames; what waits in it stays, and netem's chances go on. A burst is only made for longer ones:
+    /// a frame that waits, and is longer than the burst, would wait for ever.
+    pub(crate) fn resize_shape(link: u32, shape: &Shape, are_longer: bool) -> Vec<Self> {
+        let flags = NLM_F_CREATE | NLM_F_REPLACE;
+        shape
+            .splitter(link, flags)
+            .into_iter()
+            .chain(shape.limiter(link, flags).filter(|_| are_longer))
+            .collect()
+    }
+
+    /// Has TCP send packets of as many segments as before a shape.
+    pub(crate) fn restore_segments(link: u32) -> Self {
+        Self::set_gso_segments(link, ANY_SEGMENTS)
     }
 
     /// Takes an interface's shape away.
@@ -112,28 +131,45 @@ impl Shape {
     }
 
     fn requests<'a>(&self, link: u32, flags: u16) -> Vec<Request<'a>> {
-        let request = |parent, handle, kind: &str, options| {
-            let mut message = TcMessage::default();
-            message.header.index = link.cast_signed();
-            message.header.parent = u32::into(parent);
-            message.header.handle = u32::into(handle);
-            message.attributes.push(TcAttribute::Kind(kind.to_owned()));
-            message.attributes.push(TcAttribute::Other(DefaultNla::new(TCA_OPTIONS, options)));
-            Request::new(RouteNetlinkMessage::NewQueueDiscipline(message), flags)
-        };
-        let Some(netem) = self.netem else {
-            return self.tbf.map(|tbf| request(ROOT, FIRST, "tbf", tbf.options())).into_iter().collect();
-        };
-        let apart = Tbf { rate: AT_ONCE, burst: self.longest, limit: self.longest };
-        let tbf = self.tbf.map(|tbf| request(SECOND | CLASS, THIRD, "tbf", tbf.options()));
-        let requests = [
-            // TCP does not make them here in the first place: it would be told where all that is in one is lost.
-            Request::set_gso_segments(link, 1),
-            request(ROOT, FIRST, "tbf", apart.options()),
-            request(FIRST | CLASS, SECOND, "netem", netem.options()),
-        ];
-        requests.into_iter().chain(tbf).collect()
+        let netem =
+            self.netem.map(|netem| request(link, [FIRST | CLASS, SECOND], "netem", netem.options(), flags));
+        // TCP does not make large ones here in the first place: it would be told where all that is in one is lost.
+        let segments = netem.is_some().then(|| Request::set_gso_segments(link, 1));
+        segments
+            .into_iter()
+            .chain(self.splitter(link, flags))
+            .chain(netem)
+            .chain(self.limiter(link, flags))
+            .collect()
     }
+
+    /// What takes packets apart before netem.
+    fn splitter<'a>(&self, link: u32, flags: u16) -> Option<Request<'a>> {
+        let apart = Tbf { rate: AT_ONCE, burst: self.longest, limit: self.longest };
+        self.netem.map(|_| request(link, [ROOT, FIRST], "tbf", apart.options(), flags))
+    }
+
+    /// What keeps to the rate.
+    fn limiter<'a>(&self, link: u32, flags: u16) -> Option<Request<'a>> {
+        let place = if self.netem.is_some() { [SECOND | CLASS, THIRD] } else { [ROOT, FIRST] };
+        self.tbf.map(|tbf| request(link, place, "tbf", tbf.options(), flags))
+    }
+}
+
+fn request<'a>(
+    link: u32,
+    [parent, handle]: [u32; 2],
+    kind: &str,
+    options: Vec<u8>,
+    flags: u16,
+) -> Request<'a> {
+    let mut message = TcMessage::default();
+    message.header.index = link.cast_signed();
+    message.header.parent = parent.into();
+    message.header.handle = handle.into();
+    message.attributes.push(TcAttribute::Kind(kind.to_owned()));
+    message.attributes.push(TcAttribute::Other(DefaultNla::new(TCA_OPTIONS, options)));
+    Request::new(RouteNetlinkMessage::NewQueueDiscipline(message), flags)
 }
 
 /// In linux/rtnetlink.h and linux/pkt_sched.h.

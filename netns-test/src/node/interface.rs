@@ -183,12 +183,14 @@ impl Interface {
     /// from then on.
     ///
     /// # Errors
-    /// The kernel's own, and when the test has ended.
+    /// The kernel's own, and when the test has ended. The interface has the new MTU already where it is its link's conditions that the
+    /// error is about.
     pub fn set_mtu(&self, bytes: u32) -> Result<(), Error> {
         let describe = || format!("set the MTU of `{self}` to {bytes}");
         let socket = self.node.route_socket().map_err(|error| Error::new(describe(), error))?;
+        let before = self.link().map_err(|error| Error::new(describe(), error))?.mtu;
         socket.request(Request::set_mtu(self.index, bytes), describe)?;
-        link::resized(self)
+        link::resized(self, before, bytes)
     }
 
     pub(crate) fn planned(node: Node, plan: &InterfacePlan) -> Self {

@@ -85,7 +85,8 @@ fn is_harness(name: &str) -> bool {
 
 fn is_caught<'a>(frames: impl Iterator<Item = &'a str>) -> bool {
     let is_end = |name: &str| {
-        is_harness(name) || name.contains("__rust_begin_short_backtrace") || name.contains("std::thread::")
+        // Not all of `std::thread`: a thread's local values are reached through it, and scopes of threads.
+        is_harness(name) || name.contains("__rust_begin_short_backtrace") || name.contains("spawn_unchecked")
     };
     let is_catch = |name: &str| {
         ["panicking::try", "panicking::catch_unwind", "panic::catch_unwind", "__rust_try", "AssertUnwindSafe"]
@@ -213,6 +214,21 @@ mod tests {
             [
                 "user::work",
                 "std::panicking::try::do_call",
+                "__rust_try",
+                "std::panic::catch_unwind",
+                "user::handler",
+                "tokio::runtime::task::core::Core<T,S>::poll"
+            ]
+            .into_iter()
+        ));
+    }
+
+    #[test]
+    fn a_panic_under_a_local_value_of_the_thread_is_caught() {
+        assert!(is_caught(
+            [
+                "user::work",
+                "std::thread::local::LocalKey<T>::with",
                 "__rust_try",
                 "std::panic::catch_unwind",
                 "user::handler",

@@ -53,7 +53,9 @@ pub(super) fn choose(plan: &Plan) -> Result<Vec<Wire>, Error> {
 }
 
 fn needs_netem(link: &Conditioned) -> bool {
-    link.conditions.iter().any(|conditions| kernel::shape(conditions, super::DEFAULT_MTU, 0).netem.is_some())
+    link.conditions.iter().any(|conditions| {
+        kernel::shape(conditions, super::DEFAULT_MTU, super::DEFAULT_MTU, 0).netem.is_some()
+    })
 }
 
 /// Whether the kernel has netem, and tbf before it: tried, once, in a namespace that is good for nothing else. The calling thread stays there.
@@ -103,7 +105,7 @@ pub(super) fn shape(
             let node = &plan.nodes[end.node];
             let interface = &node.interfaces[end.interface];
             let mtu = interface.mtu.unwrap_or(super::DEFAULT_MTU);
-            let shape = kernel::shape(conditions, mtu, kernel::seed(seed, link, side));
+            let shape = kernel::shape(conditions, mtu, mtu, kernel::seed(seed, link, side));
             let requests = Request::add_shape(interface.index, &shape);
             let name = || format!("`{}/{}`", node.name, interface.name);
             send(&nodes[end.node].1, requests, name).map_err(|error| {

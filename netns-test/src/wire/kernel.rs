@@ -14,8 +14,9 @@ const HEADER: u64 = 14;
 /// Of two tags behind it (IEEE 802.1Q).
 const TAGS: u32 = 8;
 
-/// What an interface with this MTU is to send through; [`Conditions::beyond_kernel`] has been asked before.
-pub(crate) fn shape(conditions: &Conditions, mtu: u32, seed: u64) -> Shape {
+/// What an interface with this MTU is to send through; [`Conditions::beyond_kernel`] has been asked before. `largest` is the largest MTU
+/// that it has had: frames of that time may still wait.
+pub(crate) fn shape(conditions: &Conditions, mtu: u32, largest: u32, seed: u64) -> Shape {
     let Conditions { delay, jitter, loss, duplicate, reorder, corrupt, .. } = conditions;
     let share = |share: &Option<Percent>| share.map_or(0, probability);
     let netem = Netem {
@@ -42,7 +43,7 @@ pub(crate) fn shape(conditions: &Conditions, mtu: u32, seed: u64) -> Shape {
     };
     let does_nothing = netem == Netem { seed, ..Netem::default() };
     let longest = mtu.saturating_add(HEADER as u32 + TAGS);
-    Shape { netem: (!does_nothing).then_some(netem), tbf: tbf(conditions, mtu), longest }
+    Shape { netem: (!does_nothing).then_some(netem), tbf: tbf(conditions, mtu, largest), longest }
 }
 
 /// The error for a shape that the kernel refused, with what is missing from it.
@@ -67,7 +68,7 @@ pub(crate) fn seed(seed: u64, link: usize, side: usize) -> u64 {
     Row::new(seed, [link as u64, side as u64, u64::MAX]).next().below(u64::MAX)
 }
 
-fn tbf(conditions: &Conditions, mtu: u32) -> Option<Tbf> {
+fn tbf(conditions: &Conditions, mtu: u32, largest: u32) -> Option<Tbf> {
     let rate = (conditions.rate?.bits() / 8).max(1);
     let frame = u64::from(mtu) + HEADER;
     let waiting = match conditions.queue.unwrap_or(Queue::DEFAULT) {
@@ -79,7 +80,7 @@ fn tbf(conditions: &Conditions, mtu: u32) -> Option<Tbf> {
     // What finds less than that before it may wait as well.
     let limit = waiting + u128::from(frame);
     // So much leaves at once where the kernel's timers come late: with less, five milliseconds of that would cost some of the rate.
-    let burst = (rate / 200).max(2 * frame);
+    let burst = (rate / 200).max(2 * (u64::from(largest.max(mtu)) + HEADER));
     let fitting = |bytes: u128| u32::try_from(bytes).unwrap_or(u32::MAX);
     Some(Tbf { rate, burst: fitting(burst.into()), limit: fitting(limit) })
 }
@@ -101,12 +102,12 @@ mod tests {
 
     #[test]
     fn conditions_are_put_in_the_kernels_terms() {
-        assert!(shape(&Conditions::new(), 1500, 1).is_none());
+        assert!(shape(&Conditions::new(), 1500, 1500, 1).is_none());
         let all = Conditions::new()
             .delay(Duration::from_millis(20))
             .loss(Burst::new(Percent(1.0), Percent(25.0)).bad(Percent(75.0)))
             .corrupt(Percent(100.0));
-        let netem = shape(&all, 1500, 7).netem.unwrap();
+        let netem = shape(&all, 1500, 1500, 7).netem.unwrap();
         assert_eq!((netem.latency, netem.jitter, netem.loss, netem.corrupt), (20_000_000, 0, 0, u32::MAX));
         let quarter = u32::MAX / 4 + 1;
         let model = Model { p: 42_949_673, r: quarter, h: quarter - 1, k1: 0 };
@@ -116,8 +117,9 @@ mod tests {
 
     #[test]
     fn a_queue_is_in_bytes() {
-        let tbf =
-            |queue: Queue, rate| shape(&Conditions::new().rate(rate).queue(queue), 1500, 1).tbf.unwrap();
+        let tbf = |queue: Queue, rate| {
+            shape(&Conditions::new().rate(rate).queue(queue), 1500, 1500, 1).tbf.unwrap()
+        };
         let slow = tbf(Queue::Time(Duration::from_millis(50)), Rate::mbit(8));
         assert_eq!(slow, Tbf { rate: 1_000_000, burst: 5000, limit: 51_514 });
         assert_eq!(tbf(Queue::Packets(10), Rate::mbit(8)).limit, 15_140 + 1514);
