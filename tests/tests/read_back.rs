@@ -196,11 +196,14 @@ async fn kernel_takes_frames_of_another_mtu(a: Node, b: Node, network: Network) 
     [&here, &there].into_iter().try_for_each(|interface| interface.set_mtu(9000))?;
     assert_eq!(sizes(&here), (frame(9000), 2 * 9014));
     let (from, to) = (a.bind_udp(9).await?, b.bind_udp(9).await?);
+    let mut buffer = [0; 9000];
+    // From here on the neighbour is known, and nothing waits for its address.
+    from.send_to(&[0; 1], (b.ip(), 9)).await?;
+    to.recv(&mut buffer).await?;
     from.send_to(&[1; 8000], (b.ip(), 9)).await?;
     here.set_mtu(600)?;
     assert_eq!(sizes(&here), (frame(600), 2 * 9014), "a long one may wait there");
     from.send_to(&[2; 500], (b.ip(), 9)).await?;
-    let mut buffer = [0; 9000];
     for length in [8000, 500] {
         assert_eq!(to.recv(&mut buffer).await?, length);
     }
@@ -215,11 +218,13 @@ async fn kernel_takes_frames_of_another_mtu(a: Node, b: Node, network: Network) 
 #[netns_test(nodes(a, b), links(a -- b { rate = 1mbit, queue = 100ms, wire = kernel }), family = v4)]
 async fn a_smaller_mtu_keeps_nothing_from_leaving(a: Node, b: Node) -> io::Result<()> {
     let (from, to) = (a.bind_udp(9).await?, b.bind_udp(9).await?);
+    let mut buffer = [0; 1500];
+    from.send_to(&[0; 1], (b.ip(), 9)).await?;
+    to.recv(&mut buffer).await?;
     for _ in 0..5 {
         from.send_to(&[0; 1400], (b.ip(), 9)).await?;
     }
     a.interface("eth0")?.set_mtu(600)?;
-    let mut buffer = [0; 1500];
     for _ in 0..5 {
         assert_eq!(to.recv(&mut buffer).await?, 1400);
     }

@@ -1,7 +1,7 @@
 //! Measures all sides in turn, in one run, and prints tables.
 //!
 //! `cargo run --release -p compare` in this directory. Options: `--rounds N` (of each piece of work and side, 40), `--no-builds` (leaves
-//! out what each side costs to build, which takes minutes), `--only TEXT` (the rows whose names contain the text, and nothing else).
+//! out what each side costs to build, which takes minutes), `--only TEXT` (the rows whose names contain the text, and nothing else; what they cost to build is called "a clean build").
 
 mod builds;
 mod suites;
@@ -56,8 +56,10 @@ fn run() -> Result<(), Error> {
     let directory = std::env::current_exe()?;
     let directory = directory.parent().ok_or("this program lies in no directory")?;
 
-    table::heading("milliseconds: the median (the 90th percentile), and the median as a multiple of `bare`");
     let is_wanted = |name: &str| only.as_ref().is_none_or(|text| name.contains(text.as_str()));
+    if ROWS.iter().any(|(name, _)| is_wanted(name)) {
+        table::heading("milliseconds: the median (the 90th percentile), and the median as a multiple of `bare`");
+    }
     for (name, work) in ROWS.into_iter().filter(|(name, _)| is_wanted(name)) {
         let mut samples: HashMap<&str, table::Cell> = HashMap::new();
         for turn in 0..rounds.div_ceil(AT_A_TIME) {
@@ -81,11 +83,8 @@ fn run() -> Result<(), Error> {
         }
         table::row(name, &samples);
     }
-    if only.is_some() {
-        return Ok(());
-    }
-    suites::run(rounds)?;
-    if with_builds { builds::run() } else { Ok(()) }
+    suites::run(rounds, is_wanted)?;
+    if with_builds && is_wanted("a clean build") { builds::run() } else { Ok(()) }
 }
 
 /// Runs cargo in the workspace of the comparison.
