@@ -579,8 +579,12 @@ fn put(
             };
             // Of two qdiscs, one may be there already.
             let _absent = socket.request(Request::delete_shape(interface.index()), operation);
-            let _same = socket.request(Request::restore_segments(interface.index()), operation);
-            let put_back = reshape(&socket, interface.index(), &Shape::default(), &before, operation);
+            let bare = match before.netem {
+                None => socket.request(Request::restore_segments(interface.index()), operation),
+                Some(_) => Ok(()),
+            };
+            let put_back = bare
+                .and_then(|()| reshape(&socket, interface.index(), &Shape::default(), &before, operation));
             let refused = kernel::refused(refused, &now, operation);
             match put_back {
                 Ok(()) => Err(refused),
