@@ -88,7 +88,7 @@ const KEYS: [(&str, &str); 22] = [
 const KUBERNETES: (&str, &str) = ("kubernetes", "kubernetes(nodes = 2)");
 
 /// What a test can require, and the variant of `__private::Require` that stands for it.
-const REQUIREMENTS: [(&str, &str); 1] = [("root", "Root")];
+const REQUIREMENTS: [(&str, &str); 2] = [("root", "Root"), ("bpf", "Bpf")];
 
 /// The keys and values; every mistake goes to `diag`, and no mistake hides the next.
 pub(crate) fn parse(tokens: TokenStream, diag: &mut Diag) -> Args {

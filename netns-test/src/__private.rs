@@ -103,6 +103,8 @@ pub enum Runtime {
 pub enum Require {
     /// Real root, outside every user namespace of this crate's making.
     Root,
+    /// The kernel takes eBPF programs for networks from this process.
+    Bpf,
 }
 
 /// `#[should_panic]`, taken over from libtest.

@@ -30,6 +30,10 @@ async fn three_nodes(nodes: [Node; 3]) {
 #[ignore = "run by its proof"]
 async fn requires_root(_a: Node) {}
 
+#[netns_test(require = [bpf])]
+#[ignore = "run by its proof"]
+async fn requires_bpf(_a: Node) {}
+
 #[netns_test(
     nodes(phone, server),
     routers(home { nat = home, uplink = server }),
@@ -110,8 +114,19 @@ fn opted_out() {
 #[test]
 fn a_requirement_that_is_not_met() {
     says_what_to_do(rerun("requires_root"), "the test requires root (`require = [root]`)", "sudo -E");
+    says_what_to_do(rerun("requires_bpf"), "the test requires eBPF (`require = [bpf]`)", "sudo -E");
     if is_root() {
         rerun("requires_root").run().passed();
+        rerun("requires_bpf").run().passed();
+        // As containers have it: a root whose user namespace is its own.
+        let outcome = rerun("requires_bpf")
+            .in_shell("exec setpriv --bounding-set=-sys_admin,-bpf --inh-caps=-all \"$@\"")
+            .run();
+        outcome.failed_with(&[
+            "the test requires eBPF",
+            "--cap-add SYS_ADMIN",
+            "refused: bpf(BPF_PROG_LOAD)",
+        ]);
     }
 }
 

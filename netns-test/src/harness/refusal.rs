@@ -1,5 +1,10 @@
 //! Tests that cannot run here: they fail, or are skipped.
 
+use std::io;
+
+use nix::libc;
+use nix::unistd::geteuid;
+
 use super::fail;
 use crate::__private::{Require, TestCase};
 use crate::{bootstrap, probe, sys};
@@ -42,13 +47,45 @@ pub(crate) fn would_skip(test: &TestCase) -> Option<String> {
 
 /// What the test requires and the process is not, with the mending.
 pub(super) fn unmet(test: &TestCase) -> Option<String> {
-    let is_root = || {
-        matches!(bootstrap::state(), Some(bootstrap::State::Privileged)) && nix::unistd::geteuid().is_root()
-    };
     test.require.iter().find_map(|requirement| match requirement {
-        Require::Root if !is_root() => {
-            Some(format!("the test requires root (`require = [root]`)\nto mend it: {}", probe::run_as_root()))
-        }
-        Require::Root => None,
+        Require::Root => no_root(),
+        Require::Bpf => sys::bpf::try_to_load().err().map(|error| no_bpf(&error, geteuid().is_root())),
     })
+}
+
+fn no_root() -> Option<String> {
+    let is_root = matches!(bootstrap::state(), Some(bootstrap::State::Privileged)) && geteuid().is_root();
+    let text =
+        || format!("the test requires root (`require = [root]`)\nto mend it: {}", probe::run_as_root());
+    (!is_root).then(text)
+}
+
+/// bpf(2): what a user namespace allows counts for nothing.
+fn no_bpf(error: &io::Error, is_root: bool) -> String {
+    let mend = match error.raw_os_error() {
+        Some(libc::ENOSYS) => "boot a kernel with CONFIG_BPF_SYSCALL=y".to_owned(),
+        Some(libc::EPERM | libc::EACCES) if is_root => {
+            "start the container with `--privileged`, or with `--cap-add SYS_ADMIN --cap-add NET_ADMIN`"
+                .to_owned()
+        }
+        Some(libc::EPERM | libc::EACCES) => probe::run_as_root(),
+        _ => "look for what forbids `bpftool prog load`".to_owned(),
+    };
+    format!(
+        "the test requires eBPF (`require = [bpf]`)\nto mend it: {mend}\nrefused: bpf(BPF_PROG_LOAD): {error}"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_cause_has_a_mending_of_its_own() {
+        let told = |errno, is_root| no_bpf(&io::Error::from_raw_os_error(errno), is_root);
+        assert!(told(libc::ENOSYS, true).contains("CONFIG_BPF_SYSCALL"));
+        assert!(told(libc::EPERM, true).contains("--cap-add SYS_ADMIN"));
+        assert!(told(libc::EPERM, false).contains("sudo -E"));
+        assert!(told(libc::EINVAL, true).contains("bpftool"));
+    }
 }

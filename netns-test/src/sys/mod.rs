@@ -4,6 +4,7 @@
 
 #[cfg(test)]
 pub(crate) mod allocations;
+pub(crate) mod bpf;
 pub(crate) mod caps;
 pub(crate) mod env;
 pub(crate) mod ethtool;

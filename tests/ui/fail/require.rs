@@ -3,7 +3,7 @@ use netns_test::{Node, netns_test};
 #[netns_test(require = [rot])]
 async fn misspelt(client: Node) {}
 
-#[netns_test(require = [bpf, root, root])]
+#[netns_test(require = [tun, root, root])]
 async fn unknown_and_twice(client: Node) {}
 
 #[netns_test(require = root)]
