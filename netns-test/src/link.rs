@@ -613,14 +613,17 @@ pub(crate) fn resized(interface: &Interface, before: u32, now: u32) -> Result<()
         return Ok(());
     };
     let mut stack = net.links.stack(index, side);
-    let largest = stack.largest.max(before);
-    stack.largest = largest.max(now);
-    let shape = kernel::shape(stack.current(), now, stack.largest, kernel::seed(net.links.seed, index, side));
+    let before = stack.largest.max(before);
+    let largest = before.max(now);
+    let shape = kernel::shape(stack.current(), now, largest, kernel::seed(net.links.seed, index, side));
     let socket = interface.node().route_socket().doing(operation)?;
     let mut batch = Batch::new();
-    let requests = Request::resize_shape(interface.index(), &shape, now > largest);
+    let requests = Request::resize_shape(interface.index(), &shape, now > before);
     requests.into_iter().for_each(|request| batch.push(request, operation));
-    socket.send(batch).map_err(|refused| kernel::refused(refused, &shape, operation))
+    socket.send(batch).map_err(|refused| kernel::refused(refused, &shape, operation))?;
+    // Not before: what was refused is tried again with the next MTU.
+    stack.largest = largest;
+    Ok(())
 }
 
 /// Has an interface send through other qdiscs, or through the same ones with other parameters.
