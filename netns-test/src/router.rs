@@ -102,7 +102,8 @@ impl Router {
     ///
     /// It is as if another box took its place: all mappings and connections are forgotten, when it begins and when it ends.
     /// Addresses and routes stay: where no NAT was declared, those outside have routes to those inside, and where one was, they
-    /// have none. Of several guards the latest holds.
+    /// have none. Settings are put back when a guard ends; those of a declared NAT (conntrack's timeouts, no ICMP redirects) stay also under
+    /// `None`. Of several guards the latest holds.
     ///
     /// # Errors
     /// It has no uplink that was declared, or that has no IPv4 address; a time-out is not in whole seconds; the kernel's own; the
