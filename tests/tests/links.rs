@@ -72,6 +72,24 @@ async fn the_same_seed_gives_the_same_fates(a: Node, b: Node, network: Network) 
     Ok(())
 }
 
+#[netns_test(nodes(a, b), links(a -- b { loss = 20%, wire = kernel }), family = v4, seed = 7, timeout = 5min)]
+#[ignore = "wants netem as it is from Linux 6.6 on"]
+async fn netem_with_a_seed_gives_the_same_fates(a: Node, b: Node, network: Network) -> io::Result<()> {
+    let link = network.link(&a, &b)?;
+    let (mut there, mut back) = (Vec::new(), Vec::new());
+    for _ in 0..2 {
+        // As these meet each other first, without conditions, chance begins anew behind them.
+        let (of_a, of_b) = sockets(&a, &b).await?;
+        there.push(send_numbers((&a, &of_a), &of_b, &link.from(&a)?, 200).await?);
+        back.push(send_numbers((&b, &of_b), &of_a, &link.from(&b)?, 200).await?);
+    }
+    assert!((1..200).contains(&there[0].len()), "{} of 200 arrived", there[0].len());
+    assert_eq!(there[0], there[1]);
+    assert_eq!(back[0], back[1]);
+    assert_ne!(there[0], back[0], "each direction has a chance of its own");
+    Ok(())
+}
+
 /// The share of a rate that one stream takes, with all headers: at least, as frames that are not full have more of them.
 async fn share_of_rate(from: &Node, to: &Node, mbit: u32) -> io::Result<f64> {
     // For 400 ms. Of a full frame's 1514 bytes Ethernet has 14, IPv4 20, and TCP with its timestamps 32.
