@@ -139,7 +139,7 @@ impl Interface {
     /// on with each other.
     ///
     /// # Errors
-    /// The kernel's own; the test has ended.
+    /// It is gone; the kernel's own; the test has ended.
     ///
     /// ```
     /// # use netns_test::{netns_test, Node};
@@ -180,7 +180,9 @@ impl Interface {
             (true, false) => " on the way out",
             _ => " on the way in",
         };
-        let net = self.node().net().doing(|| format!("cut `{self}`"))?;
+        let operation = || format!("cut `{self}`");
+        let net = self.node().net().doing(operation)?;
+        self.link().doing(operation)?;
         let mut hooks = vec![whole(self.clone(), sent, received)];
         let mut what = format!("`{self}`");
         if let Some(other) = net.other_end(self.node(), self.index()) {

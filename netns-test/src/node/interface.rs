@@ -82,6 +82,12 @@ impl Interface {
         self.node.route_socket()?.link(self.index)?.ok_or_else(gone)
     }
 
+    /// Whether the kernel lists it no more: it was deleted, or moved to another namespace.
+    pub(crate) fn is_gone(&self) -> bool {
+        let socket = self.node.route_socket();
+        socket.is_ok_and(|socket| matches!(socket.link(self.index), Ok(None)))
+    }
+
     /// Its addresses.
     ///
     /// # Errors
