@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use netns_test::{Captured, Network, Node, Router, netns_test};
+use netns_test::{Captured, Network, Node, Router, Traffic, netns_test};
 use netns_test_tests::rerun;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Semaphore;
@@ -180,6 +180,55 @@ async fn retransmissions_are_counted(client: Node, server: Node) -> io::Result<(
     assert!(syns >= 2 && again.len() == syns - 1, "{packets}");
     assert!(again[0].tcp().is_some_and(|tcp| tcp.flags.syn));
     drop(connecting);
+    Ok(())
+}
+
+/// What one interface saw go to a port, put together.
+fn stream_on(packets: &Traffic, node: &str, interface: &str, is_sent: bool, port: u16) -> Vec<u8> {
+    let mut stream = Vec::new();
+    let mut first = None;
+    for packet in packets {
+        let passed = (packet.node(), packet.interface(), packet.is_sent()) == (node, interface, is_sent);
+        let Some(tcp) = packet.tcp().filter(|tcp| passed && tcp.destination_port == port) else { continue };
+        // The SYN counts as a byte.
+        let first = *first.get_or_insert(tcp.sequence.wrapping_add(1));
+        if !packet.payload().is_empty() {
+            let from = tcp.sequence.wrapping_sub(first) as usize;
+            stream.resize(stream.len().max(from + packet.payload().len()), 0);
+            stream[from..from + packet.payload().len()].copy_from_slice(packet.payload());
+        }
+    }
+    stream
+}
+
+// As much as all queues hold together, even if nobody reads meanwhile, and many times what one of them holds.
+#[netns_test(nodes(client, server), routers(r), links(client -- r, r -- server))]
+async fn megabytes_that_come_at_once_are_captured_whole(
+    client: Node,
+    server: Node,
+    r: Router,
+    network: Network,
+) -> io::Result<()> {
+    let text: Vec<u8> = (1..=500_000_u32).flat_map(u32::to_be_bytes).collect();
+    let capture = network.capture()?;
+    let listener = server.listen_tcp(80).await?;
+    let mut out = client.connect_tcp((server.ip(), 80)).await?;
+    let (mut inside, _) = listener.accept().await?;
+    let mut read = vec![0; text.len()];
+    let (written, got) = tokio::join!(out.write_all(&text), inside.read_exact(&mut read));
+    written.and(got.map(drop))?;
+    assert!(read == text);
+    // In and out of the router, and at both ends.
+    let packets = capture.packets()?;
+    let way = [
+        ("client", "eth0", true),
+        (r.name(), "eth0", false),
+        (r.name(), "eth1", true),
+        ("server", "eth0", false),
+    ];
+    for (node, interface, is_sent) in way {
+        assert!(stream_on(&packets, node, interface, is_sent, 80) == text, "on {interface} of {node}");
+    }
     Ok(())
 }
 

@@ -9,7 +9,8 @@ use super::recording::Recording;
 use crate::error::{Doing, Error};
 use crate::sys::packets::{self, Buffers};
 
-/// How often taps are emptied, and how often where much passes: their queues have room for a few hundred packets.
+/// How often taps are emptied, and how often where much passes, or somebody asked for all packets: their queues have room for a few
+/// hundred packets.
 const TICK: Duration = Duration::from_millis(3);
 const BUSY_TICK: Duration = Duration::from_micros(500);
 
@@ -88,11 +89,11 @@ fn record() {
         let wants_all = running.iter().any(|recording| recording.keeps_all());
         let read = running.iter().map(|recording| recording.drain(&mut buffers)).max();
         drop(running);
-        let tick = if read > Some(MUCH) { BUSY_TICK } else { TICK };
         if wants_all {
-            thread::sleep(tick);
+            thread::sleep(BUSY_TICK);
             continue;
         }
+        let tick = if read > Some(MUCH) { BUSY_TICK } else { TICK };
         // A drain that was interrupted took no processor: no pause is longer than what a queue can stand.
         let pause = tick.max(started.elapsed() * (SHARE - 1)).min(LONGEST_PAUSE);
         // Until somebody wants all of them.

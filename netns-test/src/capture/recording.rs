@@ -16,6 +16,14 @@ const QUEUES: usize = 8 << 20;
 /// The most that a socket can have (`net.core.rmem_max`, as kernels come).
 const MOST_OF_QUEUE: usize = 212_992;
 
+/// What the kernel may queue where all packets are kept: for all taps, for one of them, and for one socket, as it is asked for.
+const LARGE_QUEUES: usize = 64 << 20;
+const LARGE_QUEUE: usize = 32 << 20;
+const LARGE_ROOM: usize = 2 << 20;
+
+/// The most sockets of all taps: each takes the kernel milliseconds to close.
+const MOST_SOCKETS: usize = 64;
+
 /// How much of each half of what is kept: the first packets, and the last ones.
 const HALF: usize = 1 << 20;
 
@@ -31,11 +39,11 @@ const MOST_ROUNDS: usize = 16;
 /// What a frame takes beside its bytes.
 const OVERHEAD: usize = size_of::<Frame>();
 
-/// A packet socket in a node.
+/// A packet socket in a node, or several, of which each queues what the ones before have no room for.
 #[derive(Debug)]
 pub(crate) struct Tap {
     name: String,
-    socket: OwnedFd,
+    sockets: Vec<OwnedFd>,
 }
 
 impl Tap {
@@ -44,7 +52,23 @@ impl Tap {
         let room = (QUEUES / nodes.max(1)).min(MOST_OF_QUEUE);
         let socket = packets::open(room)
             .doing(|| "open a packet socket in a node, which its packets are recorded from")?;
-        Ok(Self { name: name.to_owned(), socket })
+        Ok(Self { name: name.to_owned(), sockets: vec![socket] })
+    }
+
+    /// As `open`, with more room: megabytes that come at once wait in it until they are read.
+    pub(super) fn open_large(name: &str, nodes: usize) -> Result<Self, Error> {
+        let operation = || format!("open packet sockets in `{name}`, which its packets are captured from");
+        let nodes = nodes.max(1);
+        let wanted = (LARGE_QUEUES / nodes).min(LARGE_QUEUE);
+        let first = packets::open(LARGE_ROOM.min(wanted / 2)).doing(operation)?;
+        // Most kernels allow a socket less than it asks for.
+        let room = packets::room(first.as_fd()).doing(operation)?;
+        let count = wanted.div_ceil(room.max(1)).clamp(1, (MOST_SOCKETS / nodes).max(1));
+        let mut sockets = vec![first];
+        for _ in 1..count {
+            sockets.push(packets::open_beside(sockets[0].as_fd(), room / 2).doing(operation)?);
+        }
+        Ok(Self { name: name.to_owned(), sockets })
     }
 }
 
@@ -67,7 +91,7 @@ pub(crate) struct Recording {
 #[derive(Debug, Default)]
 struct State {
     /// Each of the node of that number.
-    taps: Vec<OwnedFd>,
+    taps: Vec<Vec<OwnedFd>>,
     /// What the last reading brought of packets that passed after it had begun: what caused them may lie in a tap that had been
     /// read before.
     fresh: Vec<Frame>,
@@ -139,7 +163,7 @@ impl Recording {
     /// Records one more node.
     pub(crate) fn add(&self, tap: Tap) {
         let mut state = self.state();
-        state.taps.push(tap.socket);
+        state.taps.push(tap.sockets);
         state.kept.nodes.push(tap.name);
     }
 
@@ -189,7 +213,7 @@ impl Recording {
     /// Closes the taps.
     pub(crate) fn close(&self) {
         let taps = std::mem::take(&mut self.state().taps);
-        closing::close(taps.into_iter());
+        closing::close(taps.into_iter().flatten());
     }
 }
 
@@ -217,7 +241,7 @@ impl State {
     /// Reads each of them, whatever becomes of another.
     fn drain_taps(
         &mut self,
-        taps: &[OwnedFd],
+        taps: &[Vec<OwnedFd>],
         begun: u64,
         keep: Keep,
         buffers: &mut Buffers,
@@ -228,7 +252,24 @@ impl State {
     fn drain_tap(
         &mut self,
         node: usize,
-        tap: &OwnedFd,
+        tap: &[OwnedFd],
+        begun: u64,
+        keep: Keep,
+        buffers: &mut Buffers,
+    ) -> io::Result<usize> {
+        let [socket] = tap else {
+            let have_packets = packets::have_packets(tap)?;
+            let busy = tap.iter().zip(have_packets).filter(|(_, has_packets)| *has_packets);
+            let read = busy.map(|(socket, _)| self.drain_socket(node, socket, begun, keep, buffers));
+            return read.sum();
+        };
+        self.drain_socket(node, socket, begun, keep, buffers)
+    }
+
+    fn drain_socket(
+        &mut self,
+        node: usize,
+        socket: &OwnedFd,
         begun: u64,
         keep: Keep,
         buffers: &mut Buffers,
@@ -241,7 +282,7 @@ impl State {
                 Keep::Bounded if self.first_size < HALF => packets::LARGEST,
                 Keep::Bounded => HEAD,
             };
-            let read = packets::read(tap.as_fd(), buffers, most, |seen| {
+            let read = packets::read(socket.as_fd(), buffers, most, |seen| {
                 self.has_unnoted |= seen.time.is_none();
                 let time = passed_at(seen.time, begun, self.until);
                 if self.until.is_none_or(|until| time <= until)
@@ -257,7 +298,7 @@ impl State {
         }
         // What was lost has filled the queue before: with two packets, or one, where many nodes share the room.
         if count > 0
-            && let lost @ 1.. = packets::lost(tap.as_fd())?
+            && let lost @ 1.. = packets::lost(socket.as_fd())?
         {
             self.kept.lost.push(Lost { node, count: lost.into(), time: packets::now() });
         }

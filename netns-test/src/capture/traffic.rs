@@ -32,6 +32,13 @@ const SHOWN: usize = 8;
 /// found as a neighbour: `until` waits for such a one. What is on its way over a link is [sent](Captured::is_sent), and not yet
 /// received.
 ///
+/// All of every packet is kept, up to 64 MiB in all; what goes over a router passes four interfaces, and counts four times. A thread reads
+/// packets while the test runs. What comes faster waits in the kernel's memory, at most 64 MiB for all nodes and 32 MiB for one, in up to 64
+/// sockets; each holds 4 MiB, or where `net.core.rmem_max` allows less, twice that: with its 212,992 bytes of most kernels before Linux 6.18
+/// and three nodes, about 6 MiB in each. So 2 MB that TCP sends at once over a router between two nodes are whole, however busy the machine
+/// is; how much more depends on how fast the thread gets to read. If packets were lost to it, [`packets`](Self::packets) and
+/// [`until`](Self::until) are errors.
+///
 /// ```
 /// use netns_test::{Network, Node, netns_test};
 ///
@@ -268,7 +275,7 @@ impl Capture {
         let tap = |node: &Node| {
             let _inside = enter(node.namespaces(), Depth::Network)
                 .doing(|| format!("enter `{}` to capture its packets", node.name()))?;
-            Tap::open(node.name(), nodes.len())
+            Tap::open_large(node.name(), nodes.len())
         };
         let taps: Vec<Tap> = nodes.iter().map(tap).collect::<Result<_, Error>>()?;
         let recording = Arc::new(Recording::new(taps, Keep::All));
@@ -279,8 +286,8 @@ impl Capture {
     /// What has passed up to now.
     ///
     /// # Errors
-    /// Packets came faster than they could be read, so that some are missing; there are more than 64 MiB of them; the kernel's own; the
-    /// test has ended.
+    /// Packets came faster than they could be read, and than the kernel keeps them ([how many that is](Self)), so that some are missing;
+    /// there are more than 64 MiB of them; the kernel's own; the test has ended.
     pub fn packets(&self) -> Result<Traffic, Error> {
         self.packets_from(0).map(|(traffic, _)| traffic)
     }

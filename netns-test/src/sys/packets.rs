@@ -2,10 +2,12 @@
 
 use std::io;
 use std::mem::{MaybeUninit, zeroed};
-use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::ptr;
 
+use nix::errno::Errno;
 use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// How many packets one system call reads.
 const BATCH: usize = 16;
@@ -45,10 +47,53 @@ pub(crate) fn open(room: usize) -> io::Result<OwnedFd> {
         }
     };
     let room = libc::c_int::try_from(room).unwrap_or(libc::c_int::MAX);
-    set_option(&socket, libc::SOL_SOCKET, libc::SO_RCVBUF, room)?;
-    set_option(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPING, TIMESTAMPS)?;
-    set_option(&socket, libc::SOL_PACKET, PACKET_AUXDATA, 1)?;
+    set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, room)?;
+    set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPING, TIMESTAMPS)?;
+    set_option(socket.as_fd(), libc::SOL_PACKET, PACKET_AUXDATA, 1)?;
     Ok(socket)
+}
+
+/// Opens one more socket beside `first` and those that were opened so before: what finds their queues full comes to this one's (a
+/// fanout by `PACKET_FANOUT_ROLLOVER`, packet(7)). The kernel allows a socket alone no more than `net.core.rmem_max`.
+/// Opened one after the other, by one thread.
+pub(crate) fn open_beside(first: BorrowedFd<'_>, room: usize) -> io::Result<OwnedFd> {
+    const PACKET_FANOUT_ROLLOVER: libc::c_int = 3;
+    const PACKET_FANOUT_FLAG_UNIQUEID: libc::c_int = 0x2000;
+    if fanout(first)? == 0 {
+        let new = (PACKET_FANOUT_ROLLOVER | PACKET_FANOUT_FLAG_UNIQUEID) << 16;
+        set_option(first, libc::SOL_PACKET, PACKET_FANOUT, new)?;
+    }
+    let socket = open(room)?;
+    set_option(socket.as_fd(), libc::SOL_PACKET, PACKET_FANOUT, fanout(first)?)?;
+    // What it was given before it belonged to them, the first was given, too.
+    let mut buffers = Buffers::new();
+    while read(socket.as_fd(), &mut buffers, 0, |_twice| ())? == BATCH {}
+    lost(socket.as_fd())?;
+    Ok(socket)
+}
+
+/// `PACKET_FANOUT` of linux/if_packet.h: the number and the kind of the fanout that a socket belongs to; 0 is none.
+const PACKET_FANOUT: libc::c_int = 18;
+
+fn fanout(socket: BorrowedFd<'_>) -> io::Result<libc::c_int> {
+    option(socket, libc::SOL_PACKET, PACKET_FANOUT)
+}
+
+/// How many bytes of the kernel's memory a socket can queue: twice what it asked for, if that was allowed.
+pub(crate) fn room(socket: BorrowedFd<'_>) -> io::Result<usize> {
+    option(socket, libc::SOL_SOCKET, libc::SO_RCVBUF).map(|room| room as usize)
+}
+
+/// Whether there are packets to be read of each of the sockets.
+pub(crate) fn have_packets(sockets: &[OwnedFd]) -> io::Result<Vec<bool>> {
+    let mut polled: Vec<PollFd<'_>> =
+        sockets.iter().map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN)).collect();
+    match poll(&mut polled, PollTimeout::ZERO) {
+        // An error that it has to tell is read as packets are.
+        Ok(_some) => Ok(polled.iter().map(|socket| socket.any() != Some(false)).collect()),
+        Err(Errno::EINTR) => Ok(vec![true; sockets.len()]),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Has the kernel note when each packet passes, for as long as this socket is open. That takes effect when a worker of the kernel has
@@ -61,7 +106,7 @@ pub(crate) fn keep_timestamps() -> io::Result<OwnedFd> {
             socket => OwnedFd::from_raw_fd(socket),
         }
     };
-    set_option(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPING, TIMESTAMPS)?;
+    set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPING, TIMESTAMPS)?;
     Ok(socket)
 }
 
@@ -74,7 +119,7 @@ const TIMESTAMPS: libc::c_int =
 const PACKET_AUXDATA: libc::c_int = 8;
 
 fn set_option(
-    socket: &OwnedFd,
+    socket: BorrowedFd<'_>,
     level: libc::c_int,
     option: libc::c_int,
     value: libc::c_int,
@@ -90,6 +135,16 @@ fn set_option(
         )
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn option(socket: BorrowedFd<'_>, level: libc::c_int, option: libc::c_int) -> io::Result<libc::c_int> {
+    let mut value: libc::c_int = 0;
+    let mut length = size_of_val(&value) as libc::socklen_t;
+    // SAFETY: the kernel writes one int to this stack.
+    let result = unsafe {
+        libc::getsockopt(socket.as_raw_fd(), level, option, (&raw mut value).cast(), &raw mut length)
+    };
+    if result == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
 }
 
 /// How many packets the socket was not given for want of room, since this was last asked (`PACKET_STATISTICS`).
