@@ -185,9 +185,8 @@ fn an_answer_without_a_route_is_not_the_listeners_fault() {
 #[ignore = "fails on purpose"]
 async fn two_resets(client: Node, server: Node, network: Network) -> io::Result<()> {
     let capture = network.capture()?;
-    let (mut out, inside) = connected(&client, &server).await?;
-    drop(inside);
-    // Nothing remains of the socket as its end is acknowledged.
+    let (mut out, mut inside) = connected(&client, &server).await?;
+    inside.shutdown().await?;
     let mut has_ended = false;
     let is_acknowledged = |packet: &Captured| {
         packet.tcp().is_some_and(|tcp| {
@@ -196,6 +195,8 @@ async fn two_resets(client: Node, server: Node, network: Network) -> io::Result<
         })
     };
     capture.until("the end is acknowledged", is_acknowledged).await?;
+    // Nothing remains of a socket that is closed behind that.
+    drop(inside);
     out.write_all(b"too late").await?;
     out.ready(Interest::ERROR).await?;
     client.connect_tcp((client.ip(), 81)).await.map(drop)

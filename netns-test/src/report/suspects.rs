@@ -106,8 +106,9 @@ fn misrouted(report: &Report, hops: &[Hop]) -> Vec<Sign> {
         // It passed such packets on, or answered them: the test has made it do so, whatever the plan says.
         let goes_on = |from, to_ip| sent.get(&(to.node, from, to_ip)).is_some_and(|&last| last > index);
         let is_known = goes_on(ip.source, ip.destination) || goes_on(ip.destination, ip.source);
-        let has_it = holder(report, ip.destination) == Some(to.node);
-        let is_excused = is_known || has_it || report.packets.is_hidden(hop);
+        // Whose addresses and routes are not known may have it.
+        let may_have_it = holder(report, ip.destination) == Some(to.node) || report.host(to.node).is_none();
+        let is_excused = is_known || may_have_it || report.packets.is_hidden(hop);
         let is_wrong =
             is_for_one && is_taken && !planned.forwards && !takes_all(report, to.node) && !is_excused;
         if is_wrong && target.is_some_and(|target| target != to.node) {

@@ -181,6 +181,23 @@ fn a_listener_on_the_loopback_explains_a_refusal() {
     is_as_recorded("refused", &report);
 }
 
+/// A machine may be too slow for all nodes to be looked at in time.
+#[test]
+fn of_a_node_that_was_not_looked_at_nothing_is_claimed() {
+    let mut report = network(&["client", "server"], Shape::Star, Family::Dual);
+    report.snapshot.hosts.truncate(1);
+    let client = &mut report.snapshot.hosts[0];
+    client.sockets = vec![socket(SocketState::SynSent, "10.0.0.1:4000", Some("10.0.0.2:80"))];
+    let ip = "10.0.0.2".parse().expect("an address");
+    client.neighbours = vec![Neighbour { link: 100, ip, mac: None, state: NeighbourState::Failed }];
+    let text = write(&report, Style { colours: false });
+    let connection = "a connection to 10.0.0.2:80 is being tried: it is `server`'s, which was not looked at";
+    let neighbour =
+        "the neighbour 10.0.0.2 on eth0 did not answer: it is `server`'s, which was not looked at";
+    assert!(text.contains(connection) && text.contains(neighbour), "{text}");
+    assert!(!text.contains("does not have"), "{text}");
+}
+
 #[test]
 fn a_timeout_shows_who_waits_for_whom() {
     let mut report = network(&["client", "server"], Shape::Star, Family::Dual);

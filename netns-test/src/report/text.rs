@@ -10,7 +10,7 @@ use super::drawing::draw;
 use super::packet_lines::{packet_lines, time};
 use super::routes::routes;
 use super::signs::{Sign, address, signs};
-use crate::netlink::state::SocketState;
+use crate::netlink::state::{Protocol, SocketState};
 use crate::wire::Tally;
 
 /// The most lines of one section.
@@ -365,13 +365,17 @@ fn queues(socket: &Socket) -> String {
     };
     let received = socket.recv_queue.saturating_sub(came_fin);
     let sent = socket.send_queue.saturating_sub(sent_fin);
+    let waits = match socket.protocol {
+        Protocol::Tcp => "unacknowledged",
+        Protocol::Udp => "on their way out",
+    };
     match (socket.state, received, sent) {
         // A SYN counts as a byte.
         (SocketState::Listen, 0, _) | (SocketState::SynSent, ..) | (_, 0, 0) => String::new(),
         (SocketState::Listen, ..) => format!("{received} to accept, backlog {sent}"),
         (_, received, 0) => format!("{received} B unread"),
-        (_, 0, sent) => format!("{sent} B unacknowledged"),
-        (_, received, sent) => format!("{received} B unread, {sent} B unacknowledged"),
+        (_, 0, sent) => format!("{sent} B {waits}"),
+        (_, received, sent) => format!("{received} B unread, {sent} B {waits}"),
     }
 }
 

@@ -93,13 +93,22 @@ pub(super) fn waiting(report: &Report, host: &Host) -> Vec<String> {
                 _ => format!("`{}` does not answer", report.place(Some(node))),
             },
             None => match owner(report, ip) {
-                Some(node) => format!("`{}` does not have that address now", report.place(Some(node))),
+                Some(node) => lacks(report, node, "that address"),
                 None => "no node has that address".to_owned(),
             },
         };
         texts.push(format!("a connection to {} is being tried: {why}", address(remote)));
     }
     texts
+}
+
+/// That an address which was planned for a node is not among its own, as far as that is known.
+fn lacks(report: &Report, node: usize, what: &str) -> String {
+    let name = report.place(Some(node));
+    match report.host(node) {
+        Some(_) => format!("`{name}` does not have {what} now"),
+        None => format!("it is `{name}`'s, which was not looked at"),
+    }
 }
 
 fn serves(socket: &Socket, remote: SocketAddr) -> bool {
@@ -119,7 +128,7 @@ pub(super) fn neighbours(report: &Report, host: &Host) -> Vec<String> {
             }
             let who = match (holder(report, neighbour.ip), owner(report, neighbour.ip)) {
                 (Some(node), _) => format!("it is an address of `{}`", report.place(Some(node))),
-                (None, Some(node)) => format!("`{}` does not have it now", report.place(Some(node))),
+                (None, Some(node)) => lacks(report, node, "it"),
                 (None, None) => "no node has that address".to_owned(),
             };
             format!("the neighbour {} on {name} did not answer: {who}", neighbour.ip)

@@ -64,7 +64,7 @@ fn rule(stop: &Stop) -> String {
     let chain = format!("`{} {} {}`", stop.family, stop.table, stop.chain);
     match &stop.rule {
         None => format!("the policy of {chain}"),
-        Some((handle, None)) => format!("the rule {handle} of {chain}"),
-        Some((handle, Some(comment))) => format!("the rule {handle} of {chain} ({comment})"),
+        Some((handle, None)) => format!("the rule with handle {handle} of {chain}"),
+        Some((handle, Some(comment))) => format!("the rule with handle {handle} of {chain} ({comment})"),
     }
 }
