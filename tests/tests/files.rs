@@ -164,7 +164,7 @@ async fn what_cannot_be_covered_is_an_error_with_its_cause(a: Node) -> io::Resul
 /// The host's mounts and the directories that nodes make private.
 fn host() -> (String, Vec<String>) {
     let mut names = Vec::new();
-    for directory in ["/etc", "/run", "/usr/share", "/var/lib/dpkg", "/opt"] {
+    for directory in ["/etc", "/run", "/run/netns", "/usr/share", "/var/lib/dpkg", "/opt"] {
         let entries = fs::read_dir(directory).into_iter().flatten().flatten();
         names.extend(entries.map(|entry| entry.path().display().to_string()));
     }
@@ -183,10 +183,28 @@ async fn changes_files(a: Node) -> io::Result<()> {
     Ok(())
 }
 
+/// What network managers do, by code of the test's own.
+#[netns_test]
+#[ignore = "run by its proof"]
+fn changes_files_by_code(a: Node, b: Node) -> io::Result<()> {
+    a.private_files()?;
+    a.enter(|| {
+        fs::create_dir_all("/run/netns")?;
+        fs::write("/run/netns/netns-test-proof", "")?;
+        fs::write("/etc/netns-test-proof", "nameserver 10.9.9.9\n")?;
+        fs::rename("/etc/netns-test-proof", "/etc/resolv.conf")
+    })?;
+    assert_eq!(a.read("/etc/resolv.conf")?, "nameserver 10.9.9.9\n");
+    let has = |node: &Node| node.enter(|| fs::exists("/run/netns/netns-test-proof"));
+    assert!(has(&a)? && !has(&b)?);
+    Ok(())
+}
+
 #[test]
 fn nothing_reaches_the_host() {
     let before = host();
     rerun("changes_files").run().passed();
+    rerun("changes_files_by_code").run().passed();
     let after = host();
     let new: Vec<&String> =
         after.1.iter().filter(|name| !before.1.contains(name) && name.contains("netns-test")).collect();

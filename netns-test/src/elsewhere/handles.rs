@@ -969,7 +969,8 @@ impl Node {
         async { unavailable() }
     }
     /// A directory for the node's own data, empty at first, to which everybody in it may write. It lies in memory, and ends with
-    /// the test.
+    /// the test. Its path is the same in every node, and leads there from inside alone: the body uses [`read`](Node::read),
+    /// [`write`](Node::write) and [`enter`](Node::enter).
     pub fn data_dir(&self) -> Result<PathBuf, Error> {
         Err(refused())
     }
@@ -1042,6 +1043,10 @@ impl Node {
     /// The network that the node is part of.
     pub fn network(&self) -> io::Result<Network> {
         unavailable()
+    }
+    /// Makes `/etc` and `/run` the node's own: it sees there what the host has, and all that it changes stays in the node.
+    pub fn private_files(&self) -> Result<(), Error> {
+        Err(refused())
     }
     /// Reads a file as this node sees it.
     pub fn read(&self, path: impl AsRef<Path>) -> Result<String, Error> {

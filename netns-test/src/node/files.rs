@@ -134,7 +134,8 @@ impl Node {
     }
 
     /// A directory for the node's own data, empty at first, to which everybody in it may write. It lies in memory, and ends with
-    /// the test.
+    /// the test. Its path is the same in every node, and leads there from inside alone: the body uses [`read`](Node::read),
+    /// [`write`](Node::write) and [`enter`](Node::enter).
     ///
     /// # Errors
     /// As for [`write`](Node::write).
@@ -153,6 +154,35 @@ impl Node {
     pub fn data_dir(&self) -> Result<PathBuf, Error> {
         self.in_files("make a directory for data", |layers| layers.ready_directory(Path::new(DATA)))?;
         Ok(PathBuf::from(DATA))
+    }
+
+    /// Makes `/etc` and `/run` the node's own: it sees there what the host has, and all that it changes stays in the node.
+    ///
+    /// It is what the node's first program does, and its first [`write`](Node::write), [`tmpfs`](Node::tmpfs) and their like; about a
+    /// millisecond, once. Code that [`enter`](Node::enter), [`run`](Node::run) and `spawn` bring into the node needs it where it replaces files
+    /// there, such as `resolv.conf`, or makes directories such as `/run/netns`: without it, root would change the host's, and an
+    /// ordinary user would be refused.
+    ///
+    /// # Errors
+    /// As for [`write`](Node::write).
+    ///
+    /// ```
+    /// # use std::fs;
+    /// # use netns_test::{netns_test, Node};
+    /// #[netns_test]
+    /// fn replaces_the_resolvers_file(host: Node) -> std::io::Result<()> {
+    ///     host.private_files()?;
+    ///     host.enter(|| {
+    ///         fs::write("/etc/resolv.conf.new", "nameserver 10.0.0.1\n")?;
+    ///         fs::rename("/etc/resolv.conf.new", "/etc/resolv.conf")
+    ///     })?;
+    ///     assert_eq!(host.read("/etc/resolv.conf")?, "nameserver 10.0.0.1\n");
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// ```
+    pub fn private_files(&self) -> Result<(), Error> {
+        self.in_files("make `/etc` and `/run` private", |_layers| Ok(()))
     }
 
     /// The path of a file that is kept when the test fails: logs, dumps, captures that the node's programs write.
@@ -222,11 +252,6 @@ impl Node {
             };
             write().doing(|| format!("replace `{}`", path.display()))
         })
-    }
-
-    /// Makes /etc and /run private, once: tools replace files there, and daemons leave theirs.
-    pub(super) fn private_system_directories(&self) -> Result<(), Error> {
-        self.in_files("make `/etc` and `/run` private", |_layers| Ok(()))
     }
 
     /// Does something with the files of the node, on the calling thread inside it.

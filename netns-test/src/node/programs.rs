@@ -74,7 +74,7 @@ impl Node {
         if let Some(launcher) = &*slot {
             return Ok(Arc::clone(launcher));
         }
-        self.private_system_directories()?;
+        self.private_files()?;
         let name = self.thread_name(&net, Some("programs"));
         let launcher = Arc::new(Launcher::start(name, &self.0.namespaces, processes(&net)?)?);
         // Torn down meanwhile: it must not outlive the test.

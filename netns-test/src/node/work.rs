@@ -21,7 +21,8 @@ impl Node {
     /// Runs `work` on the calling thread inside the node, and brings the thread back, also when `work` panics.
     ///
     /// The thread is in the node's network, mount and UTS namespaces meanwhile; its working directory keeps its name.
-    /// Sockets and files that `work` opens stay the node's. If the thread cannot be brought back, the process aborts.
+    /// Sockets and files that `work` opens stay the node's. `/etc` and `/run` are the host's but for the resolver's files and the like, until
+    /// [`private_files`](Node::private_files) or the node's first program makes them its own. If the thread cannot be brought back, the process aborts.
     ///
     /// # Panics
     /// When the calling thread is none of the test's (it could not return), and when the test has ended.
