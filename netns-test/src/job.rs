@@ -30,7 +30,21 @@ pub struct JoinHandle<R> {
     thread: Arc<OnceLock<ThreadId>>,
 }
 
+/// Whether somebody still has a handle, and may ask for what became of the work.
+#[derive(Clone, Debug)]
+pub(crate) struct Held(Weak<OnceLock<ThreadId>>);
+
+impl Held {
+    pub(crate) fn is_held(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+}
+
 impl<R> JoinHandle<R> {
+    pub(crate) fn held(&self) -> Held {
+        Held(Arc::downgrade(&self.thread))
+    }
+
     /// Drops the work's future at its next await, in its node. The handle then yields a cancelled [`JoinError`].
     pub fn abort(&mut self) {
         if let Some(abort) = self.abort.take() {
@@ -164,8 +178,8 @@ where
     let (abort, aborted) = oneshot::channel();
     handle.abort = Some(abort);
     let unfinished = net.upgrade().map(|net| net.tasks.begin(node, place));
+    let held = handle.held();
     let work = async move || {
-        let _unfinished = unfinished;
         let mut watched = pin!(Watched::new(net, async move { make().await }));
         let mut aborted = pin!(aborted);
         let mut can_abort = true;
@@ -180,6 +194,9 @@ where
         })
         .await;
         if let Some(output) = output {
+            if let Some(unfinished) = &unfinished {
+                unfinished.end(output.as_ref().err().and_then(Caught::index), &held);
+            }
             tell(output);
         }
     };

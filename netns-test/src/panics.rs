@@ -52,6 +52,9 @@ pub(crate) struct Record {
     pub(crate) location: String,
     pub(crate) message: String,
     uncaught: bool,
+    /// Whether [`watched`] code panicked, and when it was known what becomes of a panic of other code.
+    watched: bool,
+    settled: Option<Instant>,
 }
 
 /// One panic of one test.
@@ -172,9 +175,29 @@ impl Witness {
     }
 }
 
+impl Witness {
+    /// Which of these panics nobody caught.
+    pub(crate) fn lost(&self, index: usize) -> Option<Record> {
+        self.records().get(index).filter(|record| record.uncaught).cloned()
+    }
+
+    /// A panic that nobody caught of code in a node that is not watched. One that has just been looked at may still be on its way to
+    /// whoever awaits its task.
+    pub(crate) fn lost_unwatched(&self, node: &str) -> Option<Record> {
+        let is_over = |record: &&Record| record.settled.is_some_and(|at| at.elapsed() > UNWINDING);
+        let is_there = |record: &&Record| record.node.as_deref() == Some(node);
+        let is_lost = |record: &&Record| record.uncaught && !record.watched;
+        self.records().iter().filter(is_there).filter(is_lost).find(is_over).cloned()
+    }
+}
+
 impl RecordRef {
     fn set_uncaught(&self, uncaught: bool) {
         self.net.witness.records()[self.index].uncaught = uncaught;
+    }
+
+    fn set_settled(&self) {
+        self.net.witness.records()[self.index].settled = Some(Instant::now());
     }
 }
 

@@ -1,10 +1,11 @@
 //! Promise 8: a test never hangs. When its timeout passes it fails, whatever it is at.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use netns_test::state::OperState;
-use netns_test::{Network, Node, netns_test};
-use netns_test_tests::{Rerun, rerun};
+use netns_test::{Error, Network, Node, netns_test};
+use netns_test_tests::{Outcome, Rerun, rerun};
 
 // Long enough that the body is where it is to be found when the timeout passes, on a busy machine as well.
 #[netns_test(timeout = 1s)]
@@ -112,14 +113,14 @@ fn other_tests_run_beside_one_that_does_not_end() {
 
 #[netns_test(timeout = 5s)]
 #[ignore = "fails on purpose"]
-async fn waits_for_a_listener(a: Node) -> Result<(), netns_test::Error> {
+async fn waits_for_a_listener(a: Node) -> Result<(), Error> {
     let _other = a.listen_tcp(81).await.expect("it is free");
     a.wait_listening(80).await
 }
 
 #[netns_test(timeout = 5s)]
 #[ignore = "fails on purpose"]
-fn waits_for_a_condition(a: Node) -> Result<(), netns_test::Error> {
+fn waits_for_a_condition(a: Node) -> Result<(), Error> {
     a.blocking_wait_until("a default route", |a| {
         Ok(a.routes()?.iter().any(|route| route.prefix_len == 0 && route.table == 254))
     })
@@ -128,11 +129,11 @@ fn waits_for_a_condition(a: Node) -> Result<(), netns_test::Error> {
 /// As on a machine that stalls just then.
 #[netns_test(timeout = 1s)]
 #[ignore = "fails on purpose"]
-async fn is_late_with_what_a_wait_said(a: Node, network: Network) -> Result<(), netns_test::Error> {
+async fn is_late_with_what_a_wait_said(a: Node, network: Network) -> Result<(), Error> {
     is_late(&a, &network).await
 }
 
-async fn is_late(a: &Node, network: &Network) -> Result<(), netns_test::Error> {
+async fn is_late(a: &Node, network: &Network) -> Result<(), Error> {
     let waited = a.wait_listening(80).await;
     let over = network.deadline().expect("there is one") + Duration::from_millis(100);
     while Instant::now() < over {
@@ -207,4 +208,133 @@ fn a_debugger_stops_the_clock() {
     let debugger = format!("exec {} \"$@\"", env!("CARGO_BIN_EXE_traced"));
     let traced = rerun("tells_its_limit").arg("--nocapture").in_shell(&debugger);
     traced.run().says(&["no limit"]);
+}
+
+// What is waited for does not come any more where the code that was to bring it about has panicked.
+
+async fn fails() -> io::Result<()> {
+    Err(io::Error::other("no configuration"))
+}
+
+#[netns_test]
+#[ignore = "fails on purpose"]
+async fn waits_for_started_code_that_panics(server: Node) -> io::Result<()> {
+    server.start(async || fails().await.expect("the server runs"));
+    server.wait_listening(80).await?;
+    Ok(())
+}
+
+#[netns_test]
+#[ignore = "fails on purpose"]
+fn waits_for_a_task_that_has_panicked(server: Node) -> io::Result<()> {
+    let (tell, told) = std::sync::mpsc::channel::<()>();
+    server.spawn(async move || {
+        let _told_when_dropped = tell;
+        fails().await.expect("the server runs")
+    });
+    told.recv().expect_err("the task drops it");
+    server.blocking_wait_bound_udp(53)?;
+    Ok(())
+}
+
+#[netns_test]
+#[ignore = "fails on purpose"]
+async fn waits_for_a_thread_that_panics(server: Node) -> io::Result<()> {
+    let _detached = server.spawn_thread("serves", || panic!("the thread is lost")).is_finished();
+    server.wait_until("a sign of life", |_server| Ok(false)).await?;
+    Ok(())
+}
+
+#[netns_test]
+#[ignore = "fails on purpose"]
+async fn waits_for_a_task_of_tokio_that_panics(server: Node) -> io::Result<()> {
+    server
+        .run(async || {
+            tokio::spawn(async { panic!("the task is lost") });
+        })
+        .await;
+    server.wait_listening(80).await?;
+    Ok(())
+}
+
+#[netns_test(timeout = 3s)]
+#[ignore = "fails on purpose"]
+async fn waits_for_a_task_that_returns(server: Node) -> io::Result<()> {
+    let _held = server.spawn(async || fails().await);
+    server.run(async || ()).await;
+    server.wait_listening(80).await?;
+    Ok(())
+}
+
+#[test]
+fn a_wait_ends_when_code_of_its_node_has_panicked() {
+    let place = |outcome: &Outcome, what: &str| {
+        let text = format!("{what} of {}:", file!());
+        assert!(outcome.to_string().contains(&text), "`{text}` is missing: {outcome}");
+    };
+    let outcome = rerun("waits_for_started_code_that_panics").run();
+    place(&outcome, "failed to wait for a listener on tcp port 80 in `server`: the task");
+    outcome.failed_with(&[
+        r#"has panicked: the server runs: Custom { kind: Other, error: "no configuration" } ("#,
+    ]);
+    let outcome = rerun("waits_for_a_task_that_has_panicked").run();
+    place(&outcome, "failed to wait for a listener on udp port 53 in `server`: the task");
+    outcome.failed_with(&["has panicked: the server runs"]);
+    let outcome = rerun("waits_for_a_thread_that_panics").run();
+    place(&outcome, "failed to wait for a sign of life in `server`: the thread");
+    outcome.failed_with(&[concat!("has panicked: the thread is lost (", file!(), ":")]);
+    rerun("waits_for_a_task_of_tokio_that_panics").run().failed_with(&[
+        "failed to wait for a listener on tcp port 80 in `server`: code on the thread",
+        concat!("has panicked: the task is lost (", file!(), ":"),
+    ]);
+    let outcome = rerun("waits_for_a_task_that_returns").run();
+    place(&outcome, "  the task");
+    outcome.failed_with(&["the test's timeout is about to pass; there was", " has ended"]);
+    // The call that had its result has ended, too, and is no news.
+    assert_eq!(outcome.to_string().matches(" has ended").count(), 1, "{outcome}");
+}
+
+/// Waits on after something has happened, for so many checks.
+async fn wait_on(node: &Node, most: u32, mut has_happened: impl FnMut() -> bool) -> Result<(), Error> {
+    let mut checks = 0;
+    node.wait_until("more checks", |_node| {
+        checks += u32::from(has_happened());
+        Ok(checks > most)
+    })
+    .await
+}
+
+#[netns_test]
+async fn a_wait_goes_on_where_a_handle_can_be_read(server: Node) {
+    let handle = server.spawn(async || panic!("read later"));
+    let thread = server.spawn_thread("panics", || panic!("read later"));
+    wait_on(&server, 20, || handle.is_finished() && thread.is_finished()).await.expect("both can be read");
+    assert!(handle.await.is_err_and(|error| error.is_panic()));
+    assert!(thread.join().is_err_and(|error| error.is_panic()));
+    wait_on(&server, 20, || true).await.expect("both were read");
+}
+
+#[netns_test]
+async fn a_wait_goes_on_where_panics_are_caught(server: Node) {
+    server
+        .run(async || {
+            tokio::spawn(async { panic!("read") }).await.expect_err("it panics");
+            tokio::spawn(async { std::panic::catch_unwind(|| panic!("caught")).is_err() }).await
+        })
+        .await
+        .expect("it was caught inside");
+    // It takes a while until nobody can have been told any more.
+    wait_on(&server, 200, || true).await.expect("all was caught");
+}
+
+#[netns_test]
+async fn a_wait_goes_on_where_panics_are_allowed(server: Node, network: Network) {
+    let _guard = network.allow_panics();
+    let (tell, told) = std::sync::mpsc::channel::<()>();
+    server.spawn(async move || {
+        let _told_when_dropped = tell;
+        panic!("allowed")
+    });
+    let is_over = || told.try_recv() == Err(std::sync::mpsc::TryRecvError::Disconnected);
+    wait_on(&server, 20, is_over).await.expect("it was allowed");
 }

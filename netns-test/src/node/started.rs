@@ -16,7 +16,8 @@ impl Node {
     ///
     /// Several are started in the order in which they were given. Each time the code begins from its beginning, with the node's name,
     /// addresses and files as they were; what it has captured is cloned. A program is started by it as well: it holds the program's
-    /// handle, and waits. A panic in it fails the test, but for those that a crash causes.
+    /// handle, and waits. A panic in it fails the test, and ends what waits in the node ([`wait_listening`](Node::wait_listening)), but
+    /// for those that a crash causes.
     ///
     /// # Panics
     /// When the node's thread cannot be started, the node has crashed, or the test has ended.

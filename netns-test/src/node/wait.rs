@@ -16,8 +16,11 @@ impl Node {
     /// Waits until something in the node listens on a TCP port, on any of its addresses. No connection is made.
     ///
     /// # Errors
-    /// The test's timeout is about to pass; the error lists the sockets that were there instead. A program of the node has ended
-    /// without success, and the test has not been told yet ([`Child::wait`](crate::Child::wait)): the error says how. The kernel's own.
+    /// The test's timeout is about to pass; the error lists the sockets that were there instead, and which tasks of the node have ended.
+    /// A program of the node has ended without success, and the test has not been told yet ([`Child::wait`](crate::Child::wait)): the
+    /// error says how. Code of the node has panicked, so that the test fails: the error says which task, and with what. That is so where
+    /// nobody caught the panic, no [`allow_panics`](crate::Network::allow_panics) allowed it, and nobody has the task's handle any more,
+    /// from which it could be read; of tasks and threads that the code started by itself it is known after half a second. The kernel's own.
     ///
     /// ```
     /// # use netns_test::{netns_test, Node};
@@ -62,8 +65,8 @@ impl Node {
     /// `what` says in the error what was waited for, as in "a default route".
     ///
     /// # Errors
-    /// The test's timeout is about to pass; the error says what was there instead. A program of the node has failed, as for
-    /// [`wait_listening`](Node::wait_listening). An error of the condition itself.
+    /// The test's timeout is about to pass; the error says what was there instead. A program of the node has failed, or its code has
+    /// panicked, as for [`wait_listening`](Node::wait_listening). An error of the condition itself.
     ///
     /// ```
     /// # use netns_test::{netns_test, Node};
@@ -154,7 +157,7 @@ impl Node {
         deadline: Option<Instant>,
         state: impl Fn() -> io::Result<String>,
     ) -> Result<(), Error> {
-        if let Some(failure) = self.failed_program() {
+        if let Some(failure) = self.failed_program().or_else(|| self.lost_panic()) {
             return Err(Error::because(self.waiting(what), failure));
         }
         match deadline.is_some_and(|deadline| Instant::now() >= deadline) {
@@ -163,13 +166,30 @@ impl Node {
                 let net = self.running().doing(|| self.waiting(what))?;
                 // The first is the cause of what follows.
                 net.own_failure.get_or_init(|| "a wait that gave up".to_owned());
-                let state = state().doing(|| self.waiting(what))?;
+                let mut state = state().doing(|| self.waiting(what))?;
+                for returned in net.tasks.returned(self.name()) {
+                    state.push_str(&format!("  {returned} has ended\n"));
+                }
                 Err(Error::because(
                     self.waiting(what),
                     format!("the test's timeout is about to pass; there was\n{state}"),
                 ))
             }
         }
+    }
+
+    /// What has panicked in this node, where nobody caught it and the test cannot be told any more: what is waited for will not come.
+    fn lost_panic(&self) -> Option<String> {
+        let net = self.running().ok()?;
+        // Those whose handles are gone first: a handle that is read, and then dropped, has caught its panic.
+        let panicked = net.tasks.panicked(self.name());
+        let of_work =
+            panicked.into_iter().find_map(|(index, ended)| Some((ended.what, net.witness.lost(index)?)));
+        let (what, panic) = of_work.or_else(|| {
+            let panic = net.witness.lost_unwatched(self.name())?;
+            Some((format!("code on the thread `{}`", panic.thread), panic))
+        })?;
+        Some(format!("{what} has panicked: {} ({})", panic.message, panic.location))
     }
 
     /// Links, addresses, routes, neighbours and sockets, a line each.

@@ -13,7 +13,7 @@ use crate::error::{Doing, Error};
 use crate::job::{self, JoinError, JoinHandle};
 use crate::namespace::Depth;
 use crate::network::Net;
-use crate::panics::{self, watched};
+use crate::panics::{self, Caught, watched};
 use crate::queue::Job;
 use crate::worker::{self, Worker};
 
@@ -178,12 +178,18 @@ impl Node {
         name: &str,
         work: impl FnOnce() -> R + Send + 'static,
     ) -> ThreadHandle<R> {
+        let place = Location::caller();
         // The node's own thread first: /proc/net is its. Tear-down sees whatever thread is in the node, so this one gets
         // there before the test can end.
         let started = self.with_workers(|net, _workers| {
             let (handle, tell) = job::handle();
-            let name = self.thread_name(net, Some(name));
-            worker::start_in(name, Arc::clone(&self.0.namespaces), move || tell(watched(work)))?;
+            let thread = self.thread_name(net, Some(name));
+            let (held, tasks, node) = (handle.held(), Arc::clone(&net.tasks), self.name().to_owned());
+            worker::start_in(thread, Arc::clone(&self.0.namespaces), move || {
+                let output = watched(work);
+                tasks.end(&node, "thread", place, output.as_ref().err().and_then(Caught::index), &held);
+                tell(output);
+            })?;
             Ok(handle)
         });
         match started {

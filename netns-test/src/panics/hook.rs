@@ -139,6 +139,8 @@ pub(super) fn note(location: String, message: String) -> Option<Noted> {
             message,
             // Watched code says so when it comes through; elsewhere it counts until it is known to be caught.
             uncaught: !watched && !allowed,
+            watched,
+            settled: None,
         });
         records.len() - 1
     };
@@ -162,6 +164,7 @@ impl Noted {
         if net.witness.records()[*index].uncaught {
             report::at_panic(net, *index);
         }
+        self.record.set_settled();
     }
 }
 
