@@ -257,7 +257,7 @@ async fn waits_for_a_task_of_tokio_that_panics(server: Node) -> io::Result<()> {
     Ok(())
 }
 
-#[netns_test(timeout = 3s)]
+#[netns_test(timeout = 2s)]
 #[ignore = "fails on purpose"]
 async fn waits_for_a_task_that_returns(server: Node) -> io::Result<()> {
     let _held = server.spawn(async || fails().await);
@@ -276,6 +276,9 @@ fn a_wait_ends_when_code_of_its_node_has_panicked() {
     place(&outcome, "failed to wait for a listener on tcp port 80 in `server`: the task");
     outcome.failed_with(&[
         r#"has panicked: the server runs: Custom { kind: Other, error: "no configuration" } ("#,
+        // The network is shown as it was at the panic.
+        " ms after its body started, at a panic: after ",
+        " ms its body returned an error",
     ]);
     let outcome = rerun("waits_for_a_task_that_has_panicked").run();
     place(&outcome, "failed to wait for a listener on udp port 53 in `server`: the task");

@@ -21,7 +21,9 @@ pub(super) struct Report {
     pub(super) how: String,
     /// When the state was collected, counted from the body's start.
     pub(super) after: Option<Duration>,
-    /// Whether that was after the end of the network: its sockets and neighbours are gone then.
+    /// When the body ended, where that is the end of the test and what is shown is a panic before.
+    pub(super) ended_after: Option<Duration>,
+    /// Whether it was collected after the end of the network: its sockets and neighbours are gone then.
     pub(super) is_late: bool,
     /// Whether the body had ended before, and had closed the sockets that it held itself.
     pub(super) is_after_body: bool,
@@ -38,6 +40,7 @@ impl Report {
             test: String::new(),
             how: String::new(),
             after: None,
+            ended_after: None,
             is_late: false,
             is_after_body: false,
             failures: Vec::new(),

@@ -95,6 +95,8 @@ pub(crate) struct Notes {
     taken: Mutex<Vec<Taken>>,
     /// The names of interfaces, where nothing else was to be looked at.
     names: OnceLock<Result<Names, String>>,
+    /// When the body ended.
+    ended: OnceLock<Instant>,
     busy: AtomicBool,
 }
 
@@ -177,6 +179,7 @@ pub(crate) fn at_panic(net: &Arc<Net>, panic: usize) {
 
 /// The body has ended, and nothing is torn down yet.
 pub(crate) fn at_body_end(net: &Arc<Net>, how: &How) {
+    net.report.ended.get_or_init(Instant::now);
     let is_always = net.report.setting.get().is_some_and(|setting| setting.wanted == Wanted::Always);
     let may_fail = !matches!(how, How::Passed) || !net.witness.uncaught().is_empty();
     // What was seen at the panic is closer to the cause.
@@ -275,6 +278,9 @@ fn made(net: &Arc<Net>, how: &How, passed: bool) -> Result<String, String> {
             message: record.message.clone(),
         })
         .collect();
+    // What is shown of these is a panic that came first.
+    let is_earlier = matches!(taken.moment, Moment::Panic(_))
+        && matches!(how, How::ReturnedError | How::DidNotPanic | How::Failed);
     let how = match how {
         How::Passed if passed => "the test passed",
         How::Passed if failures.is_empty() => "its body returned",
@@ -296,6 +302,9 @@ fn made(net: &Arc<Net>, how: &How, passed: bool) -> Result<String, String> {
         test: net.test.to_owned(),
         how: how.to_owned(),
         after: started.map(|&started| taken.at.saturating_duration_since(started)),
+        ended_after: is_earlier
+            .then(|| Some(net.report.ended.get()?.saturating_duration_since(*started?)))
+            .flatten(),
         is_late: taken.moment == Moment::Late,
         is_after_body: taken.moment == Moment::BodyEnd,
         failures,

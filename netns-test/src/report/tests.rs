@@ -40,6 +40,7 @@ fn network(names: &[&str], shape: Shape, family: Family) -> Report {
         test: "module::test".to_owned(),
         how: "its body panicked".to_owned(),
         after: Some(Duration::from_millis(12)),
+        ended_after: None,
         is_late: false,
         is_after_body: false,
         failures: Vec::new(),
@@ -257,6 +258,16 @@ fn a_colour_is_on_headings_and_signs_alone() {
     let text = write(&report, Style { colours: true });
     assert!(text.contains("\n\x1b[1mNetwork\x1b[0m\n"), "{text}");
     assert!(text.contains("\n  \x1b[33mclient  1 datagram came"), "{text}");
+}
+
+#[test]
+fn a_panic_before_the_end_is_told_with_both_times() {
+    let mut report = network(&["client", "server"], Shape::Star, Family::V4);
+    report.how = "its body returned an error".to_owned();
+    report.ended_after = Some(Duration::from_millis(4500));
+    let text = write(&report, Style { colours: false });
+    let title = "12 ms after its body started, at a panic: after 4500 ms its body returned an error\n";
+    assert!(text.contains(title), "{text}");
 }
 
 #[test]

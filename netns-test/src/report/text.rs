@@ -93,7 +93,10 @@ pub(super) fn title(report: &Report) -> String {
     if let Some(after) = report.after {
         title += &format!(", {} after its body started", rounded(after));
     }
-    title += &format!(": {}", report.how);
+    match report.ended_after {
+        Some(ended) => title += &format!(", at a panic: after {} {}", rounded(ended), report.how),
+        None => title += &format!(": {}", report.how),
+    }
     if report.is_after_body {
         title += " (which closed the sockets that it held)";
     }
