@@ -35,9 +35,9 @@ const SHOWN: usize = 8;
 /// All of every packet is kept, up to 64 MiB in all; what goes over a router passes four interfaces, and counts four times. A thread reads
 /// packets while the test runs. What comes faster waits in the kernel's memory, at most 64 MiB for all nodes and 32 MiB for one, in up to 64
 /// sockets; each holds 4 MiB, or where `net.core.rmem_max` allows less, twice that: with its 212,992 bytes of most kernels before Linux 6.18
-/// and three nodes, about 6 MiB in each. So 2 MB that TCP sends at once over a router between two nodes are whole, however busy the machine
-/// is; how much more depends on how fast the thread gets to read. If packets were lost to it, [`packets`](Self::packets) and
-/// [`until`](Self::until) are errors.
+/// and three nodes, about 6 MiB in each. So 2 MB that TCP sends at once over a router between two nodes are whole, also where that thread
+/// does not get to read; how much more depends on the machine. [`Node::capture`] has the room of all nodes for one. If packets were lost
+/// to it, [`packets`](Self::packets) and [`until`](Self::until) are errors.
 ///
 /// ```
 /// use netns_test::{Network, Node, netns_test};
