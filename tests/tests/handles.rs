@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -100,7 +101,19 @@ fn interfaces_change(one: Node, other: Node) -> io::Result<()> {
     eth0.set_mtu(1280)?;
     assert_eq!(eth0.link()?.mtu, 1280);
     let text = one.interface("eth7").unwrap_err().to_string();
-    assert!(text.contains("`one` has no interface `eth7`") && text.contains("`eth0`"), "{text}");
+    assert!(text.contains("`one` has no interface `eth7`") && text.ends_with("`eth0`"), "{text}");
+    Ok(())
+}
+
+#[netns_test]
+fn an_interface_that_was_made_without_a_handle_is_found(one: Node) -> io::Result<()> {
+    const SIOCBRADDBR: u16 = 0x89a0;
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
+    // SAFETY: the kernel reads a name of at most 16 bytes, which ends with a zero.
+    let made = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCBRADDBR.into(), c"br7".as_ptr()) };
+    assert_eq!(made, 0, "{}", io::Error::last_os_error());
+    let text = one.interface("br7").unwrap_err().to_string();
+    assert!(text.contains("only `lo`, `eth0`; one of that name is in the body's own namespace"), "{text}");
     Ok(())
 }
 

@@ -4,9 +4,12 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::{MutexGuard, PoisonError};
 
+use nix::net::if_::if_nametoindex;
+
 use super::{Node, NodeState};
 use crate::error::Error;
 use crate::link;
+use crate::namespace::{self, Depth};
 use crate::netlink::state::{Address, Link, Neighbour, NeighbourState, Route, RouteProtocol};
 use crate::netlink::{Batch, Request, RouteSocket};
 use crate::plan::InterfacePlan;
@@ -29,6 +32,10 @@ pub(super) struct Kept {
     neighbours: Vec<(IpAddr, [u8; 6])>,
 }
 
+/// What an error says of an interface that was made without a handle.
+const OF_THE_BODY: &str =
+    "; one of that name is in the body's own namespace: make it in the node, by `node.run` or `node.enter`";
+
 impl Node {
     /// The interfaces other than the loopback, in the order of their index.
     ///
@@ -49,11 +56,21 @@ impl Node {
             Some(link) => Ok(Interface { node: self.clone(), name: link.name.clone(), index: link.index }),
             None => {
                 let names: Vec<&str> = links.iter().map(|link| link.name.as_str()).collect();
-                let text =
-                    format!("`{}` has no interface `{name}`, only `{}`", self.name(), names.join("`, `"));
+                let text = format!(
+                    "`{}` has no interface `{name}`, only `{}`{}",
+                    self.name(),
+                    names.join("`, `"),
+                    if self.body_has(name) { OF_THE_BODY } else { "" }
+                );
                 Err(io::Error::new(io::ErrorKind::NotFound, text))
             }
         }
+    }
+
+    /// Whether an interface of this name is in the body's own namespace, outside of the network.
+    fn body_has(&self, name: &str) -> bool {
+        let Ok(net) = self.net() else { return false };
+        namespace::enter(&net.body, Depth::Network).is_ok_and(|_inside| if_nametoindex(name).is_ok())
     }
 }
 
