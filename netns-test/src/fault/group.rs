@@ -7,8 +7,9 @@ use std::net::IpAddr;
 use super::frames::Frames;
 use super::hook::Hook;
 use super::partition::whole;
+use super::ways::{Way, ways};
 use crate::netlink::state::Scope;
-use crate::network::{Net, Network};
+use crate::network::Network;
 use crate::node::{Interface, Node};
 
 /// The nodes of a group, each once.
@@ -32,22 +33,25 @@ pub(super) struct Group {
     nodes: Vec<Node>,
     macs: Vec<[u8; 6]>,
     ips: Vec<IpAddr>,
+    ways: Vec<Way>,
 }
 
 impl Group {
     pub(super) fn of(nodes: &[Node]) -> io::Result<Self> {
         let mut macs = Vec::new();
         let mut ips = HashSet::new();
+        let mut all = Vec::new();
         for node in nodes {
             macs.extend(node.links()?.iter().filter_map(|link| link.mac).filter(|mac| *mac != [0; 6]));
             // What is known on a link alone is known by the link's own addresses.
             let addresses = node.addresses()?.into_iter().filter(|address| address.scope == Scope::Global);
             ips.extend(addresses.map(|address| address.ip));
             ips.extend(node.own_addresses());
+            all.extend(ways(node)?);
         }
         let mut ips: Vec<IpAddr> = ips.into_iter().collect();
         ips.sort_unstable();
-        Ok(Self { nodes: nodes.to_vec(), macs, ips })
+        Ok(Self { nodes: nodes.to_vec(), macs, ips, ways: all })
     }
 
     /// Frames to this group.
@@ -64,19 +68,16 @@ impl Group {
 
     /// The interfaces of the group, and whether a node of the other one is at the other end of the link. There, broadcasts
     /// are between the groups, too.
-    fn interfaces(&self, net: &Net, other: &Self) -> Vec<(Interface, bool)> {
+    fn interfaces(&self, other: &Self) -> impl Iterator<Item = (Interface, bool)> {
         let is_other = |node: &Node| other.nodes.iter().any(|other| other.is(node));
-        let interfaces = self.nodes.iter().flat_map(|node| node.known_interfaces());
-        let interfaces = interfaces.map(|interface| {
-            let peer = net.other_end(interface.node(), interface.index());
-            let leads_there = peer.is_some_and(|peer| is_other(peer.node()));
-            (interface, leads_there)
-        });
-        interfaces.collect()
+        self.ways.iter().map(move |Way { near, far }| {
+            let leads_there = far.as_ref().is_some_and(|far| is_other(far.node()));
+            (near.clone(), leads_there)
+        })
     }
 
     /// What vanishes at this group's interfaces: what it sends to the other one, and what it receives from it.
-    pub(super) fn hooks(&self, net: &Net, other: &Self, sent: bool, received: bool) -> Vec<Hook> {
+    pub(super) fn hooks(&self, other: &Self, sent: bool, received: bool) -> Vec<Hook> {
         let (to, from) = (other.to(), other.from());
         let hook = |(interface, leads_there)| match leads_there {
             true => whole(interface, sent, received),
@@ -86,17 +87,17 @@ impl Group {
                 received: if received { from.clone() } else { Vec::new() },
             },
         };
-        self.interfaces(net, other).into_iter().map(hook).collect()
+        self.interfaces(other).map(hook).collect()
     }
 
     /// What this group's interfaces send to the other one.
-    pub(super) fn sends(&self, net: &Net, other: &Self) -> Vec<(Interface, Vec<Frames>)> {
+    pub(super) fn sends(&self, other: &Self) -> Vec<(Interface, Vec<Frames>)> {
         let to = other.to();
         let sends = |(interface, leads_there)| {
             let kinds = if leads_there { vec![Frames::All] } else { to.clone() };
             (interface, kinds)
         };
-        self.interfaces(net, other).into_iter().map(sends).collect()
+        self.interfaces(other).map(sends).collect()
     }
 }
 

@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::panic::Location;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -22,9 +23,11 @@ use tokio::sync::oneshot;
 use super::frames::Frames;
 use super::group::{Group, distinct, names};
 use super::hook;
+use super::ways::{far_end, is_made_cable, ways};
 use crate::error::{Doing, Error};
 use crate::job;
 use crate::namespace::prepare_thread;
+use crate::netlink::state::Link;
 use crate::netlink::{LinkEnd, MARK, Request, RouteSocket};
 use crate::network::{Net, Network};
 use crate::node::{Interface, Node};
@@ -78,8 +81,8 @@ impl Network {
         let (group, other) = (Group::of(&group), Group::of(&other));
         let operation = || "look up the addresses of nodes";
         let (group, other) = (group.doing(operation)?, other.doing(operation)?);
-        let mut held = group.sends(&self.0, &other);
-        held.extend(other.sends(&self.0, &group));
+        let mut held = group.sends(&other);
+        held.extend(other.sends(&group));
         Hold::begin(&self.0, &text, held, place)
     }
 }
@@ -111,28 +114,37 @@ impl Interface {
         let place = Location::caller();
         let operation = || format!("hold the packets of `{self}`");
         let net = self.node().net().doing(operation)?;
-        let mac = self.link().doing(operation)?.mac.ok_or_else(|| {
-            let cause = "it has no MAC address, and only Ethernet frames can be held: cut it, or hold the interface by which its program sends";
-            Error::because(operation(), cause)
-        })?;
+        let link = self.link().doing(operation)?;
+        let mac = mac_of(&link).doing(operation)?;
         let mut held = vec![(self.clone(), vec![Frames::All])];
-        let other = net.other_end(self.node(), self.index());
+        let other = far_end(&net, self).doing(operation)?;
         let text = match &other {
             Some(other) => format!("what passes over `{self}` – `{other}` is held"),
             None => format!("what passes over `{self}` is held"),
         };
         match other {
             Some(other) => held.push((other, vec![Frames::All])),
+            None if is_made_cable(&link, self.node()) => {
+                let cause = "its other end is in no other node, and what is sent there cannot be held: cut it, or hold an interface between nodes";
+                return Err(Error::because(operation(), cause));
+            }
             None => {
                 for node in net.nodes().into_iter().map(Node::new).filter(|node| !node.is(self.node())) {
-                    held.extend(
-                        node.known_interfaces().into_iter().map(|end| (end, vec![Frames::ToMac(mac)])),
-                    );
+                    let ways = ways(&node).doing(operation)?;
+                    held.extend(ways.into_iter().map(|way| (way.near, vec![Frames::ToMac(mac)])));
                 }
             }
         }
         Hold::begin(&net, &text, held, place)
     }
+}
+
+/// The address by which frames are known to be for an interface.
+fn mac_of(link: &Link) -> io::Result<[u8; 6]> {
+    link.mac.ok_or_else(|| {
+        let cause = "it has no MAC address, and only Ethernet frames can be held: cut it, or hold the interface by which its program sends";
+        io::Error::new(io::ErrorKind::Unsupported, cause)
+    })
 }
 
 /// Packets are kept until this is dropped, or until [`release`](Hold::release): then they are delivered, in order.
@@ -398,6 +410,7 @@ impl Station {
     pub(crate) fn build(interface: &Interface) -> Result<Arc<Self>, Error> {
         let operation = || format!("hold the packets of `{interface}`");
         let net = interface.node().net().doing(operation)?;
+        mac_of(&interface.link().doing(operation)?).doing(operation)?;
         let name = format!("hold{}", interface.index());
         let near = interface.node().route_socket().doing(operation)?;
         let sender = interface.node().packet_sender(interface.index(), MARK).doing(operation)?;

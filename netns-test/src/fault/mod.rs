@@ -10,6 +10,7 @@ mod hold;
 mod hook;
 mod link;
 mod partition;
+mod ways;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -6,6 +6,7 @@ use super::Fault;
 use super::frames::Frames;
 use super::group::{Group, distinct, names};
 use super::hook::Hook;
+use super::ways::{Way, far_end, ways};
 use crate::error::{Doing, Error};
 use crate::network::Network;
 use crate::node::{Interface, Node};
@@ -95,14 +96,17 @@ impl Network {
         let any = self.check_groups(group, other).doing(operation)?;
         let group = Group::of(group).doing(operation)?;
         let other = Group::of(other).doing(operation)?;
-        let mut hooks = group.hooks(&self.0, &other, true, both_ways);
-        hooks.extend(other.hooks(&self.0, &group, both_ways, true));
+        let mut hooks = group.hooks(&other, true, both_ways);
+        hooks.extend(other.hooks(&group, both_ways, true));
         Fault::vanish(&any, text, hooks, place)
     }
 }
 
 impl Node {
     /// Cuts the node off from everybody: what it sends and what is sent to it vanishes. Its loopback is not concerned.
+    ///
+    /// It holds at the interfaces that lead out of the node when it begins, declared or made by code of the test. What leads into
+    /// namespaces of the node's own stays as it is.
     ///
     /// Nothing tells either side: all interfaces keep their carrier, and sending succeeds.
     ///
@@ -185,7 +189,7 @@ impl Interface {
         self.link().doing(operation)?;
         let mut hooks = vec![whole(self.clone(), sent, received)];
         let mut what = format!("`{self}`");
-        if let Some(other) = net.other_end(self.node(), self.index()) {
+        if let Some(other) = far_end(&net, self).doing(operation)? {
             what += &format!(" – `{other}`");
             hooks.push(whole(other, received, sent));
         }
@@ -225,10 +229,7 @@ pub(super) fn whole(interface: Interface, sent: bool, received: bool) -> Hook {
 
 /// What cuts a node off from everybody.
 pub(super) fn everything(node: &Node) -> Result<Vec<Hook>, Error> {
-    let net = node.net().doing(|| format!("cut `{}` off", node.name()))?;
-    let hooks = node.known_interfaces().into_iter().flat_map(|interface| {
-        let other = net.other_end(node, interface.index());
-        [Some(interface), other].into_iter().flatten().map(|end| whole(end, true, true))
-    });
-    Ok(hooks.collect())
+    let ways = ways(node).doing(|| format!("cut `{}` off", node.name()))?;
+    let ends = ways.into_iter().flat_map(|Way { near, far }| [Some(near), far]).flatten();
+    Ok(ends.map(|end| whole(end, true, true)).collect())
 }

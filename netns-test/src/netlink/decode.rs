@@ -3,13 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netlink_packet_core::{
-    DecodeError, NlaBuffer, NlasIterator, Parseable, parse_mac, parse_string, parse_u8, parse_u32,
+    DecodeError, NlaBuffer, NlasIterator, Parseable, parse_i32, parse_mac, parse_string, parse_u8, parse_u32,
 };
 use netlink_packet_route::{
     AddressFamily,
     address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope},
     link::{LinkFlags, LinkHeader, State, Stats64},
     neighbour::{self, NeighbourAddress, NeighbourAttribute, NeighbourMessage},
+    nsid::{NsidAttribute, NsidMessage},
     route::{self, RouteAddress, RouteAttribute, RouteMessage, RouteScope, RouteType, RouteVia},
 };
 use nix::libc;
@@ -42,6 +43,7 @@ pub(super) fn link(payload: &[u8]) -> Result<Link, DecodeError> {
         kind: None,
         controller: None,
         peer: None,
+        peer_namespace: None,
         stats: LinkStats::default(),
     };
     for attribute in NlasIterator::new(&payload[IFINFOMSG_LEN..]) {
@@ -57,11 +59,22 @@ pub(super) fn link(payload: &[u8]) -> Result<Link, DecodeError> {
             libc::IFLA_LINKINFO => link.kind = info_kind(value)?,
             libc::IFLA_MASTER => link.controller = Some(parse_u32(value)?),
             libc::IFLA_LINK => link.peer = Some(parse_u32(value)?).filter(|&peer| peer != 0),
+            libc::IFLA_LINK_NETNSID => link.peer_namespace = Some(parse_i32(value)?),
             libc::IFLA_STATS64 => link.stats = Stats64::parse(value)?.into(),
             _ => {}
         }
     }
     Ok(link)
+}
+
+/// Decodes an `RTM_NEWNSID` message: the number of a namespace, if it has one.
+pub(super) fn namespace(payload: &[u8]) -> Result<Option<i32>, DecodeError> {
+    let id = |attribute| match attribute {
+        NsidAttribute::Id(id) => Some(id),
+        _ => None,
+    };
+    let number = NsidMessage::parse(payload)?.attributes.into_iter().find_map(id);
+    Ok(number.filter(|number| *number >= 0))
 }
 
 fn info_kind(value: &[u8]) -> Result<Option<String>, DecodeError> {

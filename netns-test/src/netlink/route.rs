@@ -19,6 +19,7 @@ use netlink_packet_route::{
         LinkAttribute, LinkFlags, LinkHeader, LinkInfo, LinkMessage,
     },
     neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage},
+    nsid::{NsidAttribute, NsidMessage},
     route::{RouteAttribute, RouteHeader, RouteMessage, RouteNextHop, RouteVia},
 };
 use netlink_sys::protocols::NETLINK_ROUTE;
@@ -134,6 +135,15 @@ impl RouteSocket {
             Err(refusal) if refusal.errno() == Some(libc::ENODEV) => Ok(None),
             Err(refusal) => Err(refusal.into()),
         }
+    }
+
+    /// The number that this namespace has for another one, if it has one: where an interface of it leads there.
+    pub(crate) fn number_of(&self, namespace: BorrowedFd<'_>) -> io::Result<Option<i32>> {
+        let mut message = NsidMessage::default();
+        message.attributes.push(NsidAttribute::Fd(namespace.as_raw_fd() as u32));
+        let number =
+            self.channel.get(RouteNetlinkMessage::GetNsId(message), |_, payload| decode::namespace(payload));
+        Ok(number?)
     }
 
     /// All IPv4 and IPv6 addresses.

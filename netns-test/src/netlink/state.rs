@@ -35,6 +35,8 @@ pub struct Link {
     ///
     /// It counts in the namespace of that interface, which may be another one.
     pub peer: Option<u32>,
+    /// The number that this namespace has for the other one in which `peer` counts, if it is another.
+    pub(crate) peer_namespace: Option<i32>,
     /// The counters since the interface was created.
     pub stats: LinkStats,
 }

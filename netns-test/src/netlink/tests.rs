@@ -38,6 +38,7 @@ fn named(index: u32, name: &str) -> Link {
         kind: Some("veth".to_owned()),
         controller: None,
         peer: Some(3),
+        peer_namespace: None,
         stats: LinkStats::default(),
     }
 }
@@ -381,7 +382,13 @@ fn a_veth_joins_two_namespaces_and_is_seen_in_both() {
         let eth0 = links.iter().find(|link| link.name == "eth0").unwrap();
         assert_eq!((eth0.index, eth0.mac, eth0.mtu), (5, Some([2, 0, 0, 0, 0, 1]), 1400));
         assert_eq!((eth0.kind.as_deref(), eth0.peer, eth0.carrier), (Some("veth"), Some(6), true));
-        assert!(links.iter().any(|link| link.index == 1 && link.is_running()));
+        assert!(
+            links.iter().any(|link| link.index == 1 && link.is_running() && link.peer_namespace.is_none())
+        );
+        assert_eq!(eth0.peer_namespace, here.number_of(netns.as_fd()).unwrap());
+        assert!(eth0.peer_namespace.is_some());
+        let (unknown, _) = other_namespace();
+        assert_eq!(here.number_of(unknown.as_fd()).unwrap(), None);
         assert_eq!(there.link(6).unwrap().unwrap().mac, Some([2, 0, 0, 0, 0, 2]));
         assert_eq!(here.link(77).unwrap(), None);
 

@@ -264,8 +264,8 @@ impl Interface {
         Ok(socket.send(batch)?)
     }
 
-    /// One that the test has added.
-    pub(super) fn added(node: Node, index: u32, name: String) -> Self {
+    /// One that is known by its index.
+    pub(crate) fn found(node: Node, index: u32, name: String) -> Self {
         Self { node, name, index }
     }
 

@@ -154,7 +154,7 @@ impl Node {
         let planned = plans.map(|interface| Interface::planned(self.clone(), interface));
         let added = self.0.added().clone();
         let added =
-            added.into_iter().map(|Added { index, name, .. }| Interface::added(self.clone(), index, name));
+            added.into_iter().map(|Added { index, name, .. }| Interface::found(self.clone(), index, name));
         planned.chain(added).collect()
     }
 

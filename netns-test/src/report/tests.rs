@@ -68,6 +68,7 @@ fn healthy(index: usize, node: &NodePlan) -> Host {
         kind: None,
         controller: None,
         peer: None,
+        peer_namespace: None,
         stats: LinkStats::default(),
     };
     let mut host = Host { node: Some(index), links: vec![link(1, "lo", None)], ..Host::default() };
