@@ -139,6 +139,9 @@ impl Crashed {
 
     /// Starts the node again, with its name, addresses, routes and files, and with what [`Node::start`] has started, from its beginning.
     ///
+    /// The kernel's configuration is what it was at the crash, not what was declared: interfaces, addresses, rules and tables that were made
+    /// at run time are there, and an interface that was [`down`](crate::Interface::down) is off.
+    ///
     /// What else is to run there is started as it was the first time. Peers that still have connections are answered with a reset, as by
     /// a host that knows nothing of them.
     ///

@@ -294,7 +294,8 @@ impl Fault {
     /// Ends the fault: what it was about works again when this returns, as far as no other fault concerns it.
     ///
     /// # Errors
-    /// The kernel's own: somebody else has removed the filters by which packets vanished, for instance.
+    /// The kernel's own: somebody else has removed the filters by which packets vanished, for instance. An interface that was
+    /// [unplugged](Interface::unplug) and that somebody else has switched on is no error.
     pub fn repair(mut self) -> Result<(), Error> {
         self.end()
     }

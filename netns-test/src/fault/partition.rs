@@ -80,7 +80,8 @@ impl Network {
         to: impl IntoIterator<Item = impl AsRef<Node>>,
     ) -> Result<Fault, Error> {
         let (from, to) = (distinct(from), distinct(to));
-        let text = format!("{} is cut off from sending to {}", names(&from), names(&to));
+        let verb = if from.len() == 1 { "is" } else { "are" };
+        let text = format!("{} {verb} cut off from sending to {}", names(&from), names(&to));
         self.split(&text, &from, &to, false, Location::caller())
     }
 
@@ -200,6 +201,9 @@ impl Interface {
     ///
     /// It is [`down`](Interface::down) as a guard, and ends with what [`up`](Interface::up) does: addresses and routes are put
     /// back. Unplugged twice, it is on again when both guards have ended. On a switch nobody else loses a carrier.
+    ///
+    /// A program in the node that switches the interface on, a network manager for instance, undoes this, and nothing says so. Where one
+    /// runs, unplug the other end of the link instead: here the carrier is lost then, as by a cable that is pulled.
     ///
     /// # Errors
     /// The kernel's own; the test has ended.
