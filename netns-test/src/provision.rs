@@ -518,13 +518,15 @@ impl Patience {
     }
 
     fn pause(&mut self, name: &str) -> Result<(), Error> {
-        if self.started.elapsed() > PATIENCE {
+        let waited = self.started.elapsed();
+        if waited > PATIENCE {
             return Err(Error::because(
                 format!("bring up the interfaces of `{name}`"),
                 format!("they carried nothing after {} s", PATIENCE.as_secs()),
             ));
         }
-        thread::sleep(self.next);
+        // Where many wait for that lock at once, as many ask for it.
+        thread::sleep(self.next.max(waited / 16));
         self.next = (self.next * 3 / 2).min(Duration::from_millis(2));
         Ok(())
     }
